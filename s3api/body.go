@@ -1,0 +1,3 @@
+package s3api
+
+type payloadMode int
