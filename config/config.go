@@ -25,6 +25,14 @@ type Config struct {
 
 	// EnableFaults is the flag --enable-faults; faults in the file need it as well.
 	EnableFaults bool
+
+	// Source is the file that was read, or "embedded default".
+	Source string
+	// CredentialsFile is where the credentials were generated, when neither the file nor the
+	// environment has any; otherwise empty.
+	CredentialsFile string
+	// Warnings are what the operator should hear but what is no error; no secrets in them.
+	Warnings []string
 }
 
 // TLS is the server's key pair; both empty is plain HTTP.
@@ -82,7 +90,7 @@ type Prefetch struct {
 
 // Upstream is one store. Which fields matter depends on Type.
 type Upstream struct {
-	Type           string // s3, local
+	Type           string // s3, local (mem: tests only, never from a file)
 	Region         string
 	Endpoint       string
 	PathStyle      bool

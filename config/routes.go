@@ -1,0 +1,165 @@
+package config
+
+import (
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The types of upstreams that this version can serve, and those that the grammar knows besides.
+var (
+	supportedTypes = []string{"local", "s3"}
+	laterTypes     = []string{"oss", "obs", "cos", "hdfs"}
+)
+
+// typeKeys are the keys of one type only; all others belong to every type.
+var typeKeys = map[string][]string{
+	"region": {"s3"}, "endpoint": {"s3"}, "path_style": {"s3"}, "access_key": {"s3"}, "secret_key": {"s3"},
+	"secret_key_file": {"s3"}, "ca_file": {"s3"}, "root": {"local"}, "namenodes": {}, "user": {},
+}
+
+func (r *raw) finishUpstreams(d *decoder, dir string) {
+	if !d.given("upstreams") {
+		u := upstreamDefaults()
+		u.Type, u.Root = "local", filepath.Join(dir, "objects")
+		r.Upstreams["local"] = u
+		return
+	}
+	if len(r.upstreams) == 0 {
+		d.failKeys([]string{"upstreams"}, "is empty; name at least one upstream, or remove the key for the default")
+	}
+	for _, u := range r.upstreams {
+		r.finishUpstream(d, u)
+		r.Upstreams[u.name] = u.Upstream
+	}
+}
+
+func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
+	at := func(key string) []string { return []string{join(u.path, key), u.path} }
+	if !nameForm.MatchString(u.name) {
+		d.failKeys(at(""), "is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'")
+	}
+	allowed := strings.Join(supportedTypes, ", ")
+	switch {
+	case u.Type == "":
+		if !d.failed(join(u.path, "type")) {
+			d.failKeys(at("type"), "type is missing; allowed are %s", allowed)
+		}
+		return
+	case slices.Contains(laterTypes, u.Type):
+		d.failKeys(at("type"), "%q is not supported by this version; allowed are %s", u.Type, allowed)
+		return
+	case !slices.Contains(supportedTypes, u.Type):
+		d.failKeys(at("type"), "%q is unknown%s; allowed are %s", clip(u.Type), didYouMean(u.Type, supportedTypes), allowed)
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(typeKeys)) {
+		if d.given(join(u.path, key)) && !slices.Contains(typeKeys[key], u.Type) {
+			d.failKeys(at(key), "is not a key of the type %s", u.Type)
+		}
+	}
+	switch u.Type {
+	case "local":
+		if u.Root == "" && !d.failed(join(u.path, "root")) {
+			d.failKeys(at("root"), "root is missing: the directory of the objects")
+		}
+	case "s3":
+		u.finishS3(d)
+	}
+}
+
+func (u *rawUpstream) finishS3(d *decoder) {
+	at := func(key string) []string { return []string{join(u.path, key), u.path} }
+	if u.Endpoint != "" {
+		if err := checkEndpoint(u.Endpoint); err != nil {
+			d.failKeys(at("endpoint"), "%v", err) // not repeated: it could hold a password
+		}
+		u.Endpoint = strings.TrimRight(u.Endpoint, "/")
+	}
+	if u.Region != "" && !regionForm.MatchString(u.Region) {
+		d.failKeys(at("region"), "%q is no region; lower-case letters, digits and '-' are allowed", clip(u.Region))
+	}
+	secret, ok := u.secret.read(d, u.path)
+	if !ok {
+		return
+	}
+	if (u.AccessKey == "") != (secret == "") && !d.failed(join(u.path, "access_key")) && !d.failed(join(u.path, "secret_key")) {
+		d.failKeys([]string{join(u.path, "access_key"), join(u.path, "secret_key"), join(u.path, "secret_key_file")},
+			"access_key and secret_key go together; leave both out for the default chain of the AWS SDK")
+	}
+	u.SecretKey = NewSecret(secret)
+	if u.CAFile != "" {
+		checkCA(d, join(u.path, "ca_file"), u.CAFile)
+	}
+}
+
+func (r *raw) finishRoutes(d *decoder) {
+	names := slices.Sorted(maps.Keys(r.Upstreams))
+	if !d.given("buckets") {
+		if len(names) == 1 {
+			r.Buckets = []Route{{Name: "*", Upstream: names[0], Freshness: Freshness{TTL: routeTTL}, Write: "bypass"}}
+		} else {
+			d.failKeys([]string{"buckets", "upstreams"}, "buckets is missing: with several upstreams, say which buckets live where")
+		}
+		return
+	}
+	if len(r.routes) == 0 {
+		d.failKeys([]string{"buckets"}, `is empty; name at least one route, or remove the key for the default`)
+	}
+	for _, t := range r.routes {
+		t.finish(d, names)
+		r.Buckets = append(r.Buckets, t.Route)
+	}
+}
+
+func (t *rawRoute) finish(d *decoder, upstreams []string) {
+	at := func(key string) []string { return []string{join(t.path, key), t.path} }
+	if _, err := path.Match(t.Name, ""); err != nil {
+		d.failKeys([]string{t.path}, "is no glob; allowed are *, ?, [a-z] and plain names")
+	} else if t.Name == "" || !isGlob(t.Name) && !bucketForm.MatchString(t.Name) {
+		d.failKeys([]string{t.path}, "is neither a bucket's name (3 to 255 letters, digits, '.', '-', '_') nor a glob")
+	}
+	switch {
+	case len(t.upstreams) > 0: // reported already
+	case t.Upstream == "":
+		if !d.failed(join(t.path, "upstream")) {
+			d.failKeys(at("upstream"), "upstream is missing; there are %s", strings.Join(upstreams, ", "))
+		}
+	case !slices.Contains(upstreams, t.Upstream):
+		d.failKeys(at("upstream"), "there is no upstream %q%s; there are %s",
+			clip(t.Upstream), didYouMean(t.Upstream, upstreams), strings.Join(upstreams, ", "))
+	}
+	if t.Bucket != "" && !bucketForm.MatchString(t.Bucket) {
+		d.failKeys(at("bucket"), "%q is no bucket's name", clip(t.Bucket))
+	}
+	if err := checkPrefix(t.Prefix); err != nil {
+		d.failKeys(at("prefix"), "%v", err)
+	}
+}
+
+// failed reports whether there is an error at path or below already.
+func (d *decoder) failed(path string) bool {
+	return slices.ContainsFunc(d.errs, func(e *Error) bool {
+		return e.Key == path || strings.HasPrefix(e.Key, path+".")
+	})
+}
+
+func isGlob(name string) bool { return strings.ContainsAny(name, `*?[\`) }
+
+// Find returns the route of a bucket: the one of exactly that name, else the first glob in
+// the order of the file that matches.
+func (c *Config) Find(bucket string) (Route, bool) {
+	for _, r := range c.Buckets {
+		if r.Name == bucket {
+			return r, true
+		}
+	}
+	for _, r := range c.Buckets {
+		if ok, err := path.Match(r.Name, bucket); err == nil && ok && isGlob(r.Name) {
+			return r, true
+		}
+	}
+	return Route{}, false
+}
