@@ -27,8 +27,8 @@ const (
 // Fault is one active fault. Zero fields do not narrow or delay.
 type Fault struct {
 	Name string `json:"name"`
-	// Where it applies; empty is everywhere. Bucket and Key are globs (path.Match on the whole string,
-	// where "*" also matches "/").
+	// Where it applies; empty is everywhere. Operation is compared without case; Bucket and Key are globs
+	// (path.Match on the whole string, where "*" and "?" also match "/").
 	Upstream  string `json:"upstream,omitempty"`
 	Operation string `json:"operation,omitempty"` // an upstream operation or a named point
 	Bucket    string `json:"bucket,omitempty"`
