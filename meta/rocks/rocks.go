@@ -111,10 +111,8 @@ func (e *Engine) Scan(prefix, start []byte, fn func(key, value []byte) error) er
 	it := e.db.NewIterator(opts)
 	defer it.Close()
 	seek(it, prefix, start)
-	for ; it.Valid(); it.Next() {
-		if err := fn(it.Key().Data(), it.Value().Data()); err != nil {
-			return err
-		}
+	if err := walk(it, fn); err != nil {
+		return err
 	}
 	return wrap("scan", it.Err())
 }
