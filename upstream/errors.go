@@ -3,6 +3,8 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 )
 
 // Code is what went wrong, in the closed set that callers act on. A Code is an error: test with
@@ -55,6 +57,9 @@ func (c Code) Error() string {
 	return fmt.Sprintf("upstream code %d", uint8(c))
 }
 
+// Label is the code as a metric label: its name with underscores.
+func (c Code) Label() string { return strings.ReplaceAll(c.Error(), " ", "_") }
+
 // Codes returns every Code, for tests that a mapping is total.
 func Codes() []Code {
 	all := make([]Code, numCodes)
@@ -71,6 +76,10 @@ type Error struct {
 	Message   string // the store's words, or ours
 	RequestID string // the store's
 	Err       error  // the cause, or nil
+	// Unsent: the request never reached the store, so a repeat cannot happen twice.
+	Unsent bool
+	// RetryAfter is how long the store asked to be left alone; 0 when it did not say.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string {

@@ -1,0 +1,120 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// upload is the body of one attempt to Put or UploadPart, as the driver sees it.
+//
+// The driver's clock runs only while it is the store that is waited for: it stands still during Read.
+type upload struct {
+	a    *attempt
+	body *SizedReader
+	pump *pump // nil when the source cannot block
+}
+
+func newUpload(a *attempt, src io.Reader, size int64) *upload {
+	u := &upload{a: a}
+	if src == nil {
+		src = eofReader{}
+	}
+	if !neverBlocks(src) {
+		u.pump = newPump(a.ctx, src)
+		src = u.pump
+	}
+	u.body = NewSizedReader(src, size)
+	return u
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// Read implements io.Reader for the driver.
+func (u *upload) Read(p []byte) (int, error) {
+	u.a.watch.Stop()
+	n, err := u.body.Read(p)
+	u.a.s.out.Add(float64(n))
+	if err == nil || err == io.EOF {
+		u.a.watch.Reset(u.patience())
+	}
+	return n, err
+}
+
+func (u *upload) patience() time.Duration {
+	if u.body.Done() {
+		return slowFactor * u.a.s.cfg.Timeout
+	}
+	return u.a.s.cfg.IdleTimeout
+}
+
+// release ends all use of the source. The driver has returned.
+func (u *upload) release() {
+	if u.pump != nil {
+		u.pump.stop()
+	}
+	u.body.Stop()
+	if u.pump != nil {
+		u.pump.release()
+	}
+}
+
+// verdict is the outcome of the attempt, given the driver's.
+func (u *upload) verdict(op string, err error) error {
+	if failed := u.sourceErr(); failed != nil {
+		return &Error{Code: bodyCode(failed), Op: op, Err: failed}
+	}
+	if err == nil && !u.body.Done() {
+		return Errorf(Unavailable, op, "the driver did not read the whole body")
+	}
+	return err
+}
+
+// sourceErr is the caller's own failure to deliver the body.
+func (u *upload) sourceErr() error {
+	if err := u.body.Err(); !errors.Is(err, errAborted) {
+		return err
+	}
+	return nil
+}
+
+// bodyCode is the Code of a failed body: the caller's own, or that it ended early.
+func bodyCode(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if c, ok := errors.AsType[Code](err); ok {
+		return c
+	}
+	return TooShort
+}
+
+// sendBody runs a call that carries a body of size bytes. The call is repeated only if
+// nothing of the body was used. The caller's own error, if its body failed, is in the result's chain.
+func sendBody[T any](ctx context.Context, s *Store, c call, src io.Reader, size int64, fn func(context.Context, io.Reader) (T, error)) (T, error) {
+	var u *upload
+	c.class = retryUnacted
+	c.limit = 0
+	c.consumed = func() bool { return size > 0 && u.body.Started() }
+	v, err := do(ctx, s, c, func(a *attempt) (T, error) {
+		u = newUpload(a, src, size)
+		defer u.release()
+		if size == 0 { // drivers need not read an empty body, but its end may be a refusal
+			if _, err := u.Read(make([]byte, 1)); err != io.EOF {
+				var none T
+				return none, u.verdict(c.op, err)
+			}
+		}
+		v, err := fn(a.ctx, u)
+		return v, u.verdict(c.op, err)
+	})
+	if err != nil && u != nil {
+		if failed := u.sourceErr(); failed != nil && !errors.Is(err, failed) {
+			err = &Error{Code: CodeOf(err), Op: c.op, Err: errors.Join(err, failed)}
+		}
+	}
+	return v, err
+}

@@ -1,0 +1,91 @@
+package upstream
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"unistore/object"
+)
+
+// Put is Backend.Put. If req.Body fails, its error is in the chain of the result.
+func (s *Store) Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs, error) {
+	return s.put(ctx, loc, req, call{op: "Put"})
+}
+
+func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (object.Attrs, error) {
+	return sendBody(ctx, s, c, req.Body, req.Size, func(ctx context.Context, body io.Reader) (object.Attrs, error) {
+		r := req
+		r.Body = body
+		attrs, err := s.backend.Put(ctx, loc, r)
+		if err == nil && attrs.ETag == "" {
+			err = Errorf(Unavailable, "Put", "the store gave no ETag")
+		}
+		return attrs, err
+	})
+}
+
+// Delete is Backend.Delete.
+func (s *Store) Delete(ctx context.Context, loc Loc, opts DeleteOptions) error {
+	c := s.read("Delete")
+	if opts.IfMatch != "" {
+		c.class = retryUnacted // after a lost success the condition would fail
+	}
+	_, err := do(ctx, s, c, func(a *attempt) (struct{}, error) {
+		return struct{}{}, s.backend.Delete(a.ctx, loc, opts)
+	})
+	return err
+}
+
+// deleteParallel bounds the requests that replace one batch delete.
+const deleteParallel = 8
+
+// DeleteBatch is BatchDeleter.DeleteBatch.
+func (s *Store) DeleteBatch(ctx context.Context, bucket string, keys []string) ([]error, error) {
+	if s.batcher != nil {
+		return do(ctx, s, s.read("DeleteBatch"), func(a *attempt) ([]error, error) {
+			errs, err := s.batcher.DeleteBatch(a.ctx, bucket, keys)
+			if err == nil && len(errs) != len(keys) {
+				err = Errorf(Unavailable, "DeleteBatch", "%d results for %d keys", len(errs), len(keys))
+			}
+			return errs, err
+		})
+	}
+	errs := make([]error, len(keys))
+	var group errgroup.Group
+	group.SetLimit(deleteParallel)
+	for i, key := range keys {
+		group.Go(func() error {
+			errs[i] = s.Delete(ctx, Loc{bucket, key}, DeleteOptions{})
+			return nil
+		})
+	}
+	_ = group.Wait() // every error is in errs
+	if ctx.Err() != nil {
+		return nil, cancelled(ctx, "DeleteBatch")
+	}
+	return errs, nil
+}
+
+// CreateBucket is Bucketer.CreateBucket.
+func (s *Store) CreateBucket(ctx context.Context, name string) error {
+	if s.bucketer == nil {
+		return unsupported("CreateBucket")
+	}
+	_, err := do(ctx, s, s.once("CreateBucket"), func(a *attempt) (struct{}, error) {
+		return struct{}{}, s.bucketer.CreateBucket(a.ctx, name)
+	})
+	return err
+}
+
+// DeleteBucket is Bucketer.DeleteBucket.
+func (s *Store) DeleteBucket(ctx context.Context, name string) error {
+	if s.bucketer == nil {
+		return unsupported("DeleteBucket")
+	}
+	_, err := do(ctx, s, s.once("DeleteBucket"), func(a *attempt) (struct{}, error) {
+		return struct{}{}, s.bucketer.DeleteBucket(a.ctx, name)
+	})
+	return err
+}
