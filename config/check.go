@@ -150,7 +150,6 @@ func (r *raw) checkCredentials(d *decoder) {
 	for _, c := range r.credentials {
 		at := func(key string) []string { return []string{join(c.path, key), c.path} }
 		switch {
-		case d.failed(join(c.path, "access_key")):
 		case c.AccessKey == "":
 			d.failKeys(at("access_key"), "access_key is missing")
 		case !validAccessKey(c.AccessKey):
@@ -161,7 +160,6 @@ func (r *raw) checkCredentials(d *decoder) {
 		seen[c.AccessKey] = true
 		if secret, ok := c.secret.read(d, c.path); ok {
 			switch {
-			case secret == "" && d.failed(join(c.path, "secret_key")):
 			case secret == "":
 				d.failKeys(at("secret_key"), "secret_key or secret_key_file is missing")
 			case !validSecret(secret):

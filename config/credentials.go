@@ -104,7 +104,7 @@ func writeCredential(name string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // a second name of the file, or nothing
+	defer os.Remove(f.Name())
 	_, err = f.Write(append(text, '\n'))
 	if err == nil {
 		err = f.Sync()

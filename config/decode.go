@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -42,6 +43,7 @@ type decoder struct {
 	places   map[string]*yaml.Node
 	expanded map[string]bool // the variables that the file names
 	errs     Errors
+	decoded  int // how many of errs come from the decoding, before the checks across keys
 	warnings []string
 }
 
@@ -53,15 +55,37 @@ func (d *decoder) failAt(n *yaml.Node, path, format string, args ...any) {
 	d.errs = append(d.errs, e)
 }
 
-// failKeys records an error that concerns several values, at the first of paths that was given.
+// failKeys records an error that concerns several values, at the first of paths that was given. The
+// mapping that holds paths[0] may be the last. A value that could not even be read has its error already.
 func (d *decoder) failKeys(paths []string, format string, args ...any) {
+	e := &Error{Source: d.source, Key: paths[0], What: fmt.Sprintf(format, args...)}
+	found := false
 	for _, p := range paths {
-		if n, ok := d.places[p]; ok {
-			d.failAt(n, p, format, args...)
+		above := strings.HasPrefix(paths[0], p+".")
+		if !above && d.unread(p) {
 			return
 		}
+		n, ok := d.places[p]
+		if !ok || found {
+			continue
+		}
+		found = true
+		e.Line = n.Line
+		if origin, ok := d.origins[n]; ok {
+			e.Source, e.Line = origin, 0
+		}
+		if !above {
+			e.Key = p
+		}
 	}
-	d.errs = append(d.errs, &Error{Source: d.source, Key: paths[0], What: fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, e)
+}
+
+// unread reports whether the decoding left an error at path or below it.
+func (d *decoder) unread(path string) bool {
+	return slices.ContainsFunc(d.errs[:d.decoded], func(e *Error) bool {
+		return e.Key == path || strings.HasPrefix(e.Key, path+".")
+	})
 }
 
 // given reports whether the configuration has a value at path.

@@ -66,6 +66,7 @@ func Load(opts LoadOptions) (*Config, error) {
 	r.Source, r.EnableFaults = d.source, opts.EnableFaults
 	d.override(root, opts)
 	d.mapping(root, "", r.fields())
+	d.decoded = len(d.errs)
 	d.unknownVariables(opts.Environ)
 	r.finish(d, opts)
 	if len(d.errs) > 0 {
@@ -144,11 +145,11 @@ func (d *decoder) syntaxError(err error) *Error {
 
 // readFile returns the contents of a small file.
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the operator names it
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
 		err = fmt.Errorf("%s: larger than %d bytes", name, maxFile)

@@ -44,9 +44,7 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 	allowed := strings.Join(supportedTypes, ", ")
 	switch {
 	case u.Type == "":
-		if !d.failed(join(u.path, "type")) {
-			d.failKeys(at("type"), "type is missing; allowed are %s", allowed)
-		}
+		d.failKeys(at("type"), "type is missing; allowed are %s", allowed)
 		return
 	case slices.Contains(laterTypes, u.Type):
 		d.failKeys(at("type"), "%q is not supported by this version; allowed are %s", u.Type, allowed)
@@ -62,7 +60,7 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 	}
 	switch u.Type {
 	case "local":
-		if u.Root == "" && !d.failed(join(u.path, "root")) {
+		if u.Root == "" {
 			d.failKeys(at("root"), "root is missing: the directory of the objects")
 		}
 	case "s3":
@@ -85,7 +83,7 @@ func (u *rawUpstream) finishS3(d *decoder) {
 	if !ok {
 		return
 	}
-	if (u.AccessKey == "") != (secret == "") && !d.failed(join(u.path, "access_key")) && !d.failed(join(u.path, "secret_key")) {
+	if (u.AccessKey == "") != (secret == "") {
 		d.failKeys([]string{join(u.path, "access_key"), join(u.path, "secret_key"), join(u.path, "secret_key_file")},
 			"access_key and secret_key go together; leave both out for the default chain of the AWS SDK")
 	}
@@ -122,11 +120,8 @@ func (t *rawRoute) finish(d *decoder, upstreams []string) {
 		d.failKeys([]string{t.path}, "is neither a bucket's name (3 to 255 letters, digits, '.', '-', '_') nor a glob")
 	}
 	switch {
-	case len(t.upstreams) > 0: // reported already
 	case t.Upstream == "":
-		if !d.failed(join(t.path, "upstream")) {
-			d.failKeys(at("upstream"), "upstream is missing; there are %s", strings.Join(upstreams, ", "))
-		}
+		d.failKeys(at("upstream"), "upstream is missing; there are %s", strings.Join(upstreams, ", "))
 	case !slices.Contains(upstreams, t.Upstream):
 		d.failKeys(at("upstream"), "there is no upstream %q%s; there are %s",
 			clip(t.Upstream), didYouMean(t.Upstream, upstreams), strings.Join(upstreams, ", "))
@@ -137,13 +132,6 @@ func (t *rawRoute) finish(d *decoder, upstreams []string) {
 	if err := checkPrefix(t.Prefix); err != nil {
 		d.failKeys(at("prefix"), "%v", err)
 	}
-}
-
-// failed reports whether there is an error at path or below already.
-func (d *decoder) failed(path string) bool {
-	return slices.ContainsFunc(d.errs, func(e *Error) bool {
-		return e.Key == path || strings.HasPrefix(e.Key, path+".")
-	})
 }
 
 func isGlob(name string) bool { return strings.ContainsAny(name, `*?[\`) }

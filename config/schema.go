@@ -12,8 +12,7 @@ import (
 // rawRoute and rawUpstream are what the file says, before it is checked across keys.
 type rawRoute struct {
 	Route
-	path      string
-	upstreams []string // of mirror and failover
+	path string
 }
 
 type rawUpstream struct {
@@ -165,8 +164,7 @@ func (t *rawRoute) upstream(e entry) {
 	}
 	several := func(name string) field {
 		return field{name: name, custom: func(m entry) {
-			m.d.list(m.node, m.path, &field{list: func(v []string) error {
-				t.upstreams = append(t.upstreams, v...)
+			m.d.list(m.node, m.path, &field{list: func([]string) error {
 				return fmt.Errorf("two upstreams on one route are not supported by this version; name one: %q", "upstream: NAME")
 			}})
 		}}
