@@ -151,21 +151,23 @@ type (
 	CopyObject struct {
 		Object
 		Write
-		Source           CopySource
-		Replace          bool // x-amz-metadata-directive: REPLACE
-		Headers          object.Headers
-		StorageClass     string
-		IfMatch          string
-		IfNoneMatch      bool
-		HasOtherChange   bool // anything that makes a copy onto itself legal (storage class, ...)
-		SourceConditions Conditions
+		Source         CopySource
+		Replace        bool // x-amz-metadata-directive: REPLACE
+		Headers        object.Headers
+		StorageClass   string
+		IfMatch        string
+		IfNoneMatch    bool
+		HasOtherChange bool // anything that makes a copy onto itself legal (storage class, ...)
+		// ChecksumAlgorithm is the checksum wanted of the new object; empty for that of the source.
+		ChecksumAlgorithm string
+		SourceConditions  Conditions
 	}
 	// DeleteObject removes an object.
 	DeleteObject struct {
 		Object
 		Write
 		VersionID string
-		IfMatch   string
+		IfMatch   string // ETag without quotes, or "*": the object must be there
 	}
 	// CreateMultipartUpload starts an upload.
 	CreateMultipartUpload struct {

@@ -184,8 +184,6 @@ func isReplacement(s string) bool {
 	return n > 1
 }
 
-const upperHex = "0123456789ABCDEF"
-
 // encodeKey is the encoding of encoding-type=url: that of forms ('+' for a space), but
 // with "/" and "*" kept. Clients decode it with unquote_plus and its like.
 func encodeKey(key string) string {
