@@ -23,7 +23,7 @@ const (
 	// ErrInsufficientStorage is not of AWS: the store behind is full (RFC 4918 section 11.5).
 	ErrInsufficientStorage       ErrorCode = "InsufficientStorage"
 	ErrInternalError             ErrorCode = "InternalError"
-	ErrInvalidAccessKeyID        ErrorCode = "InvalidAccessKeyId"
+	ErrInvalidAccessKeyId        ErrorCode = "InvalidAccessKeyId" //nolint:revive,staticcheck // spelled like the code
 	ErrInvalidArgument           ErrorCode = "InvalidArgument"
 	ErrInvalidBucketName         ErrorCode = "InvalidBucketName"
 	ErrInvalidDigest             ErrorCode = "InvalidDigest"
@@ -89,7 +89,7 @@ var codeTable = map[ErrorCode]codeInfo{
 	ErrIncompleteBody:                     {400, "You did not provide the number of bytes specified by the Content-Length HTTP header"},
 	ErrInsufficientStorage:                {507, "There is not enough space left in the store to complete the request."},
 	ErrInternalError:                      {500, "We encountered an internal error. Please try again."},
-	ErrInvalidAccessKeyID:                 {403, "The AWS Access Key Id you provided does not exist in our records."},
+	ErrInvalidAccessKeyId:                 {403, "The AWS Access Key Id you provided does not exist in our records."},
 	ErrInvalidArgument:                    {400, "Invalid Argument"},
 	ErrInvalidBucketName:                  {400, "The specified bucket is not valid."},
 	ErrInvalidDigest:                      {400, "The Content-MD5 you specified was invalid."},
