@@ -66,7 +66,8 @@ type Multiparter interface {
 	UploadPart(ctx context.Context, up Upload, number int, req PartRequest) (Part, error)
 	// CompleteUpload makes the object of the listed parts, atomically. parts ascend by number
 	// (PartOrder) and each ETag is the one UploadPart returned (InvalidPart). A part other than the last
-	// below Limits().MinPart is TooSmall.
+	// below Limits().MinPart is TooSmall. The result has at least the ETag; HeadersKnown says that
+	// the rest is there too.
 	CompleteUpload(ctx context.Context, up Upload, req CompleteRequest) (object.Attrs, error)
 	AbortUpload(ctx context.Context, up Upload) error
 	// ListParts returns parts with a number above after, ascending, at most limit.
@@ -76,6 +77,7 @@ type Multiparter interface {
 
 // Copier is implemented by stores that copy on their side. Optional.
 type Copier interface {
+	// Copy's result has at least the ETag; HeadersKnown says that the rest is there too.
 	Copy(ctx context.Context, dst Loc, req CopyRequest) (object.Attrs, error)
 	CopyPart(ctx context.Context, up Upload, number int, req CopyPartRequest) (Part, error)
 }

@@ -1,0 +1,130 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"unistore/upstream"
+)
+
+// Delete implements upstream.Backend.
+func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.DeleteOptions) error {
+	r, err := b.begin(ctx, "Delete", loc)
+	if err != nil {
+		return err
+	}
+	h := headers{}
+	h.set("If-Match", quote(opts.IfMatch))
+	if err := h.valid(r.op); err != nil {
+		return err
+	}
+	_, err = b.client.DeleteObject(r.ctx, &awss3.DeleteObjectInput{
+		Bucket: aws.String(loc.Bucket), Key: aws.String(loc.Key), VersionId: optional(opts.VersionID),
+	}, h.option())
+	if err == nil {
+		return nil
+	}
+	err = r.fail(err)
+	if upstream.CodeOf(err) != upstream.NotExist {
+		return err
+	}
+	if opts.IfMatch != "" {
+		return &upstream.Error{Code: upstream.Changed, Op: r.op, Err: err}
+	}
+	return nil
+}
+
+// DeleteBatch implements upstream.BatchDeleter. Keys that XML cannot carry go one by one: in a batch they
+// would name another object.
+func (b *Backend) DeleteBatch(ctx context.Context, bucket string, keys []string) ([]error, error) {
+	r, err := b.begin(ctx, "DeleteBatch", upstream.Loc{Bucket: bucket})
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(keys))
+	var batch []types.ObjectIdentifier
+	for i, key := range keys {
+		if xmlSafe(key) {
+			batch = append(batch, types.ObjectIdentifier{Key: aws.String(key)})
+			continue
+		}
+		errs[i] = b.Delete(ctx, upstream.Loc{Bucket: bucket, Key: key}, upstream.DeleteOptions{})
+	}
+	if len(batch) == 0 {
+		return errs, nil
+	}
+	out, err := b.client.DeleteObjects(r.ctx, &awss3.DeleteObjectsInput{
+		Bucket: aws.String(bucket), Delete: &types.Delete{Objects: batch},
+	}, withMiddleware(contentMD5))
+	if err != nil {
+		return nil, r.fail(err)
+	}
+	results := batchResults(out)
+	for i, key := range keys {
+		if xmlSafe(key) {
+			err, answered := results[key]
+			if !answered {
+				err = upstream.Errorf(upstream.Unavailable, r.op, "the store did not say what became of this key")
+			}
+			errs[i] = err
+		}
+	}
+	return errs, nil
+}
+
+// batchResults has an entry for each key of the answer: nil when it is gone.
+func batchResults(out *awss3.DeleteObjectsOutput) map[string]error {
+	results := make(map[string]error, len(out.Deleted)+len(out.Errors))
+	for _, d := range out.Deleted {
+		results[deref(d.Key)] = nil
+	}
+	for _, e := range out.Errors {
+		code, known := byCode[deref(e.Code)]
+		switch {
+		case code == upstream.NotExist && known:
+			results[deref(e.Key)] = nil
+			continue
+		case deref(e.Code) == "AccessDenied":
+			code = upstream.Access
+		case !known:
+			code = upstream.Unavailable
+		}
+		results[deref(e.Key)] = &upstream.Error{Code: code, Op: "DeleteBatch", Message: fmt.Sprintf("%s %s", deref(e.Code), deref(e.Message))}
+	}
+	return results
+}
+
+// xmlSafe reports whether key survives an XML document: characters of XML 1.0 (section 2.2), without
+// the line ends that parsers normalise.
+func xmlSafe(key string) bool {
+	if !utf8.ValidString(key) {
+		return false
+	}
+	for _, c := range key {
+		if c < ' ' || c == 0x7f || c == 0xfffe || c == 0xffff {
+			return false
+		}
+	}
+	return true
+}
+
+// contentMD5 replaces the SDK's CRC32 by Content-MD5, which every server takes.
+func contentMD5(stack *middleware.Stack) error {
+	for _, remove := range []func() error{
+		func() error { _, err := stack.Initialize.Remove("AWSChecksum:SetupInputContext"); return err },
+		func() error { _, err := stack.Build.Remove("AWSChecksum:RequestMetricsTracking"); return err },
+		func() error { _, err := stack.Finalize.Remove("AWSChecksum:ComputeInputPayloadChecksum"); return err },
+	} {
+		if err := remove(); err != nil {
+			return fmt.Errorf("the SDK has changed: %w", err)
+		}
+	}
+	return smithyhttp.AddContentChecksumMiddleware(stack)
+}

@@ -1,0 +1,153 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"unistore/upstream"
+)
+
+// request is one call to the service.
+type request struct {
+	b   *Backend
+	op  string       // the upstream.Backend method
+	loc upstream.Loc // Key is empty for a bucket's operations
+	// ctx carries the trace that sets sent once a byte may have left.
+	ctx    context.Context
+	caller context.Context
+	sent   atomic.Bool
+}
+
+// begin checks loc and starts a request. A loc without a key is a bucket.
+func (b *Backend) begin(ctx context.Context, op string, loc upstream.Loc) (*request, error) {
+	if !validBucket(loc.Bucket) {
+		return nil, upstream.Errorf(upstream.Invalid, op, "bucket name %q cannot be asked for over S3", loc.Bucket)
+	}
+	return b.start(ctx, op, loc), nil
+}
+
+func (b *Backend) start(ctx context.Context, op string, loc upstream.Loc) *request {
+	r := &request{b: b, op: op, loc: loc, caller: ctx}
+	r.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaderField: func(string, []string) { r.sent.Store(true) },
+	})
+	return r
+}
+
+// validBucket keeps out names that change the meaning of the request: paths, ARNs, and the suffixes
+// for which the SDK speaks another protocol. Whether the name is a legal one is the service's to say.
+func validBucket(name string) bool {
+	if name == "" || len(name) > 255 || name[0] == '.' || strings.HasSuffix(name, "--x-s3") || strings.HasSuffix(name, "--ol-s3") || strings.HasSuffix(name, ".mrap") {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// headers are the request's own header lines, sent verbatim and signed.
+type headers map[string]string
+
+// set adds a line unless value is empty.
+func (h headers) set(name, value string) {
+	if value != "" {
+		h[name] = value
+	}
+}
+
+// option adds the lines after the SDK has serialised its own, replacing those of the same name.
+func (h headers) option() func(*awss3.Options) {
+	return withMiddleware(func(stack *middleware.Stack) error {
+		return stack.Build.Add(middleware.BuildMiddlewareFunc("unistore:headers",
+			func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+				req, ok := in.Request.(*smithyhttp.Request)
+				if !ok {
+					return middleware.BuildOutput{}, middleware.Metadata{}, errors.New("not an HTTP request")
+				}
+				for name, value := range h {
+					req.Header.Set(name, value)
+				}
+				return next.HandleBuild(ctx, in)
+			}), middleware.After)
+	})
+}
+
+// valid reports the first line that HTTP cannot carry.
+func (h headers) valid(op string) error {
+	for name, value := range h {
+		if !token(name) || strings.ContainsFunc(value, func(r rune) bool { return (r < ' ' && r != '\t') || r == 0x7f }) {
+			return upstream.Errorf(upstream.Invalid, op, "header %q cannot be sent", name)
+		}
+	}
+	return nil
+}
+
+// token reports whether s is a token of RFC 9110 section 5.6.2.
+func token(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
+	})
+}
+
+func withMiddleware(fn func(*middleware.Stack) error) func(*awss3.Options) {
+	return func(o *awss3.Options) { o.APIOptions = append(o.APIOptions, fn) }
+}
+
+// unsignedPayload lets a body stream without being read for its hash first.
+func unsignedPayload() func(*awss3.Options) {
+	return withMiddleware(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+}
+
+// rawHeader is the answer's header as it came.
+func rawHeader(meta middleware.Metadata) (status int, h http.Header, length int64) {
+	resp, ok := awsmiddleware.GetRawResponse(meta).(*smithyhttp.Response)
+	if !ok {
+		return 0, http.Header{}, -1
+	}
+	return resp.StatusCode, maps.Clone(resp.Header), resp.ContentLength
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return aws.String(s)
+}
+
+func deref[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}
+
+// retryAfter reads the header of that name: seconds or a date (RFC 9110 section 10.2.3).
+func retryAfter(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	if n, err := strconv.ParseInt(v, 10, 32); err == nil {
+		return max(time.Duration(n)*time.Second, 0)
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(time.Until(t), 0)
+	}
+	return 0
+}
