@@ -11,10 +11,12 @@ import (
 // field is one key of a mapping. Exactly one of text, list, keys, named, items and custom is set.
 type field struct {
 	name   string
-	secret bool // the value is never repeated in an error
-	// text reads a scalar, list a list of scalars. What they return is appended to the quoted value.
+	secret bool // or could be: the value is never repeated in an error
+	// text reads a scalar, list a list of scalars, item one of them before. What text and item return is
+	// appended to the value as the file has it: what came from ${VAR} may be a secret.
 	text func(v string) error
 	list func(vs []string) error
+	item func(v string) error
 	keys []field // a mapping with these keys
 	// named is a mapping with free keys, items a list of mappings: the keys of each of them.
 	named func(e entry) []field
@@ -131,6 +133,9 @@ func (d *decoder) pairs(n *yaml.Node, path string, fn func(key string, keyNode, 
 			continue
 		}
 		lines[k.Value] = k.Line
+		if _, override := d.origins[v]; !override && v.Kind != yaml.ScalarNode {
+			v.Line = k.Line // a block has its first entry's line, which may be another's
+		}
 		fn(k.Value, k, v)
 	}
 }
@@ -178,13 +183,19 @@ func (d *decoder) list(n *yaml.Node, path string, f *field) {
 	if !d.isKind(n, path, yaml.SequenceNode) {
 		return
 	}
-	values := make([]string, 0, len(n.Content))
+	values, bad := make([]string, 0, len(n.Content)), false
 	for _, item := range n.Content {
 		s, ok := d.scalar(item, path)
-		if !ok {
-			return
+		if ok && f.item != nil {
+			err := f.item(s)
+			d.check(item, path, f.secret, err)
+			ok = err == nil
 		}
+		bad = bad || !ok
 		values = append(values, s)
+	}
+	if bad {
+		return
 	}
 	if err := f.list(values); err != nil {
 		d.failAt(n, path, "%v", err)

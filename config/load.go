@@ -101,7 +101,11 @@ func upstreamDefaults() Upstream {
 	return Upstream{Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2}
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+	// The errors of yaml's parser, whose lines it counts from 0; those of its scanner count from 1.
+	yamlParser = regexp.MustCompile(`^did not find expected (<document start>|node content|'-' indicator|key|',' or)`)
+)
 
 // parse returns the file's mapping, or nil after an error.
 func (d *decoder) parse(text []byte) *yaml.Node {
@@ -139,7 +143,10 @@ func (d *decoder) syntaxError(err error) *Error {
 	if m == nil {
 		return &Error{Source: d.source, Line: 1, What: "not YAML: " + clip(err.Error())}
 	}
-	line, _ := strconv.Atoi(m[1])
+	line, _ := strconv.Atoi(m[1]) // none is the first line
+	if yamlParser.MatchString(m[2]) {
+		line++
+	}
 	return &Error{Source: d.source, Line: max(line, 1), What: "not YAML: " + clip(m[2])}
 }
 

@@ -8,12 +8,6 @@ import (
 	"strings"
 )
 
-// The types of upstreams that this version can serve, and those that the grammar knows besides.
-var (
-	supportedTypes = []string{"local", "s3"}
-	laterTypes     = []string{"oss", "obs", "cos", "hdfs"}
-)
-
 // typeKeys are the keys of one type only; all others belong to every type.
 var typeKeys = map[string][]string{
 	"region": {"s3"}, "endpoint": {"s3"}, "path_style": {"s3"}, "access_key": {"s3"}, "secret_key": {"s3"},
@@ -39,18 +33,10 @@ func (r *raw) finishUpstreams(d *decoder, dir string) {
 func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 	at := func(key string) []string { return []string{join(u.path, key), u.path} }
 	if !nameForm.MatchString(u.name) {
-		d.failKeys(at(""), "is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'")
+		d.failKeys([]string{u.path}, "is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'")
 	}
-	allowed := strings.Join(supportedTypes, ", ")
-	switch {
-	case u.Type == "":
-		d.failKeys(at("type"), "type is missing; allowed are %s", allowed)
-		return
-	case slices.Contains(laterTypes, u.Type):
-		d.failKeys(at("type"), "%q is not supported by this version; allowed are %s", u.Type, allowed)
-		return
-	case !slices.Contains(supportedTypes, u.Type):
-		d.failKeys(at("type"), "%q is unknown%s; allowed are %s", clip(u.Type), didYouMean(u.Type, supportedTypes), allowed)
+	if !slices.Contains(supportedTypes, u.Type) {
+		d.failKeys(at("type"), "type is missing; allowed are %s", strings.Join(supportedTypes, ", "))
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(typeKeys)) {
@@ -69,16 +55,6 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 }
 
 func (u *rawUpstream) finishS3(d *decoder) {
-	at := func(key string) []string { return []string{join(u.path, key), u.path} }
-	if u.Endpoint != "" {
-		if err := checkEndpoint(u.Endpoint); err != nil {
-			d.failKeys(at("endpoint"), "%v", err) // not repeated: it could hold a password
-		}
-		u.Endpoint = strings.TrimRight(u.Endpoint, "/")
-	}
-	if u.Region != "" && !regionForm.MatchString(u.Region) {
-		d.failKeys(at("region"), "%q is no region; lower-case letters, digits and '-' are allowed", clip(u.Region))
-	}
 	secret, ok := u.secret.read(d, u.path)
 	if !ok {
 		return
@@ -96,10 +72,13 @@ func (u *rawUpstream) finishS3(d *decoder) {
 func (r *raw) finishRoutes(d *decoder) {
 	names := slices.Sorted(maps.Keys(r.Upstreams))
 	if !d.given("buckets") {
+		if len(names) == 0 {
+			return // an error already
+		}
 		if len(names) == 1 {
 			r.Buckets = []Route{{Name: "*", Upstream: names[0], Freshness: Freshness{TTL: routeTTL}, Write: "bypass"}}
 		} else {
-			d.failKeys([]string{"buckets", "upstreams"}, "buckets is missing: with several upstreams, say which buckets live where")
+			d.failKeys([]string{"buckets"}, "buckets is missing: with several upstreams, say which buckets live where")
 		}
 		return
 	}
@@ -124,13 +103,7 @@ func (t *rawRoute) finish(d *decoder, upstreams []string) {
 		d.failKeys(at("upstream"), "upstream is missing; there are %s", strings.Join(upstreams, ", "))
 	case !slices.Contains(upstreams, t.Upstream):
 		d.failKeys(at("upstream"), "there is no upstream %q%s; there are %s",
-			clip(t.Upstream), didYouMean(t.Upstream, upstreams), strings.Join(upstreams, ", "))
-	}
-	if t.Bucket != "" && !bucketForm.MatchString(t.Bucket) {
-		d.failKeys(at("bucket"), "%q is no bucket's name", clip(t.Bucket))
-	}
-	if err := checkPrefix(t.Prefix); err != nil {
-		d.failKeys(at("prefix"), "%v", err)
+			clip(t.written), didYouMean(t.Upstream, upstreams), strings.Join(upstreams, ", "))
 	}
 }
 

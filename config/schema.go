@@ -12,7 +12,8 @@ import (
 // rawRoute and rawUpstream are what the file says, before it is checked across keys.
 type rawRoute struct {
 	Route
-	path string
+	path    string
+	written string // Upstream, before the expansion
 }
 
 type rawUpstream struct {
@@ -46,14 +47,14 @@ type raw struct {
 func (r *raw) fields() []field {
 	c := r.Config
 	return []field{
-		textList("listen", &c.Listen),
-		text("region", &c.Region),
-		textList("base_domains", &c.BaseDomains),
+		textList("listen", &c.Listen, checkAddress),
+		checked("region", &c.Region, checkRegion),
+		textList("base_domains", &c.BaseDomains, checkDomain),
 		{name: "tls", keys: []field{
 			text("cert", &c.TLS.Cert), text("key", &c.TLS.Key), text("client_ca", &c.TLS.ClientCA),
 		}},
 		{name: "admin", keys: []field{
-			text("listen", &c.Admin.Listen),
+			checked("listen", &c.Admin.Listen, checkAddress),
 			{name: "token", secret: true, text: func(s string) error { c.Admin.Token = NewSecret(s); return nil }},
 		}},
 		{name: "credentials", items: r.credential},
@@ -101,7 +102,7 @@ func (r *raw) credential(e entry) []field {
 		text("access_key", &c.AccessKey),
 		secret("secret_key", &c.secret.value),
 		text("secret_key_file", &c.secret.file),
-		{name: "buckets", list: func(v []string) error {
+		{name: "buckets", item: checkGlob, list: func(v []string) error {
 			if len(v) == 0 {
 				return errors.New(`is empty; list the buckets (globs), or remove it for all`)
 			}
@@ -117,9 +118,9 @@ func (r *raw) upstream(e entry) []field {
 	r.upstreams = append(r.upstreams, u)
 	var unsupported string
 	return []field{
-		text("type", &u.Type),
-		text("region", &u.Region),
-		text("endpoint", &u.Endpoint),
+		checked("type", &u.Type, checkType),
+		checked("region", &u.Region, checkRegion),
+		{name: "endpoint", secret: true, text: func(s string) error { u.Endpoint = strings.TrimRight(s, "/"); return checkEndpoint(s) }},
 		boolean("path_style", &u.PathStyle),
 		text("access_key", &u.AccessKey),
 		secret("secret_key", &u.secret.value),
@@ -139,8 +140,8 @@ func (r *raw) route(e entry) []field {
 	r.routes = append(r.routes, t)
 	return []field{
 		{name: "upstream", custom: t.upstream},
-		text("bucket", &t.Bucket),
-		text("prefix", &t.Prefix),
+		checked("bucket", &t.Bucket, checkBucket),
+		checked("prefix", &t.Prefix, checkPrefix),
 		{name: "freshness", text: func(s string) (err error) { t.Freshness, err = ParseFreshness(s); return err }},
 		{name: "write", text: func(s string) error {
 			switch s {
@@ -158,7 +159,7 @@ func (r *raw) route(e entry) []field {
 func (t *rawRoute) upstream(e entry) {
 	if e.node.Kind != yaml.MappingNode {
 		if s, ok := e.d.scalar(e.node, e.path); ok {
-			t.Upstream = s
+			t.Upstream, t.written = s, e.node.Value
 		}
 		return
 	}
@@ -230,8 +231,12 @@ func secret(name string, to *string) field {
 	return f
 }
 
-func textList(name string, to *[]string) field {
-	return field{name: name, list: func(v []string) error { *to = v; return nil }}
+func checked(name string, to *string, check func(string) error) field {
+	return field{name: name, text: func(s string) error { *to = s; return check(s) }}
+}
+
+func textList(name string, to *[]string, check func(string) error) field {
+	return field{name: name, item: check, list: func(v []string) error { *to = v; return nil }}
 }
 
 func boolean(name string, to *bool) field {
