@@ -90,7 +90,7 @@ func (s *Set) Put(f Fault) error {
 		return err
 	}
 	e := &entry{fault: f}
-	e.mu.rand = rand.New(rand.NewPCG(f.Seed, nameSeed(f.Name))) //nolint:gosec // reproducible on purpose
+	e.mu.rand = rand.New(rand.NewPCG(f.Seed, nameSeed(f.Name)))
 
 	s.change.Lock()
 	defer s.change.Unlock()

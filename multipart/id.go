@@ -10,7 +10,7 @@ import (
 // ID names a multipart upload of a client: the upstream that holds it, and the upload there. It is all
 // that a node needs to take a part, so any node can serve any request of an upload.
 type ID struct {
-	Upstream string // as in the configuration; 1 to 255 bytes
+	Upstream string // as in the configuration; not empty
 	UploadID string // as the store names it; not empty
 }
 
@@ -27,10 +27,11 @@ const maxID = 4096
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // EncodeID renders id as an opaque token of letters, digits, "-" and "_":
-// base64url of version, length of Upstream, Upstream, UploadID, CRC32C of all these.
+// base64url of version, length of Upstream (varint), Upstream, UploadID, CRC32C of all these.
 func EncodeID(id ID) string {
-	b := make([]byte, 0, 2+len(id.Upstream)+len(id.UploadID)+crc32.Size)
-	b = append(b, idVersion, byte(len(id.Upstream)))
+	b := make([]byte, 0, 1+binary.MaxVarintLen64+len(id.Upstream)+len(id.UploadID)+crc32.Size)
+	b = append(b, idVersion)
+	b = binary.AppendUvarint(b, uint64(len(id.Upstream)))
 	b = append(b, id.Upstream...)
 	b = append(b, id.UploadID...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -43,17 +44,23 @@ func DecodeID(token string) (ID, error) {
 	if len(token) > maxID {
 		return ID{}, ErrBadID
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) < 2+crc32.Size || b[0] != idVersion {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) < 1+crc32.Size || b[0] != idVersion {
 		return ID{}, ErrBadID
 	}
 	body, sum := b[:len(b)-crc32.Size], b[len(b)-crc32.Size:]
 	if binary.BigEndian.Uint32(sum) != crc32.Checksum(body, castagnoli) {
 		return ID{}, ErrBadID
 	}
-	name, n := body[2:], int(body[1])
-	if n == 0 || n >= len(name) {
+	n, width := binary.Uvarint(body[1:])
+	if width <= 0 || n == 0 || n >= uint64(len(body)-1-width) {
 		return ID{}, ErrBadID
 	}
-	return ID{Upstream: string(name[:n]), UploadID: string(name[n:])}, nil
+	names := body[1+width:]
+	id := ID{Upstream: string(names[:n]), UploadID: string(names[n:])}
+	// One id, one token: base64 and varints have other spellings of the same bytes.
+	if EncodeID(id) != token {
+		return ID{}, ErrBadID
+	}
+	return id, nil
 }

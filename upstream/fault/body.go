@@ -51,7 +51,7 @@ func (f *bodyFaults) none() bool {
 // body is a body with faults. One goroutine reads.
 type body struct {
 	faults bodyFaults
-	ctx    context.Context //nolint:containedctx // of the request: a Read has none of its own
+	ctx    context.Context // of the request: a Read has none of its own
 	src    io.Reader
 	at     int64 // bytes delivered
 }

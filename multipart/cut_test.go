@@ -1,0 +1,119 @@
+package multipart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"testing/iotest"
+
+	"unistore/upstream"
+)
+
+// pieces cuts src into pieces of n bytes and returns their lengths and what they held together.
+func pieces(c *cutter, n int64) (lens []int, all []byte, err error) {
+	mem := newPool(1<<30, n)
+	for {
+		data, last, err := c.next(context.Background(), n, mem)
+		if err != nil {
+			return lens, all, err
+		}
+		lens = append(lens, len(data))
+		all = append(all, data...)
+		if last {
+			return lens, all, nil
+		}
+	}
+}
+
+func TestCutter(t *testing.T) {
+	readers := map[string]func(io.Reader) io.Reader{
+		"whole":         func(r io.Reader) io.Reader { return r },
+		"byte by byte":  iotest.OneByteReader,
+		"EOF with data": iotest.DataErrReader,
+		"halves":        iotest.HalfReader,
+	}
+	const part = 100
+	tests := []struct {
+		size int
+		want []int
+	}{
+		{0, []int{0}}, {1, []int{1}}, {99, []int{99}}, {100, []int{100}}, {101, []int{100, 1}},
+		{200, []int{100, 100}}, {201, []int{100, 100, 1}}, {299, []int{100, 100, 99}},
+	}
+	for name, wrap := range readers {
+		for _, tt := range tests {
+			want := body(tt.size)
+			for _, known := range []bool{true, false} {
+				size := int64(-1)
+				if known {
+					size = int64(tt.size)
+				}
+				lens, got, err := pieces(&cutter{src: wrap(bytes.NewReader(want)), size: size}, part)
+				if err != nil || !slices.Equal(lens, tt.want) || !bytes.Equal(got, want) {
+					t.Errorf("%s, %d bytes, known %v: %v, %v, want %v", name, tt.size, known, lens, err, tt.want)
+				}
+			}
+		}
+	}
+}
+
+// Bodies of unknown length start with a small buffer; its growth must not lose or repeat a byte.
+func TestCutterGrows(t *testing.T) {
+	const part = 1 << 20
+	for _, size := range []int{firstBuffer - 1, firstBuffer, firstBuffer + 1, 4 * firstBuffer, 4*firstBuffer + 1,
+		part - 1, part, part + 1, 2*part + 1} {
+		want := body(size)
+		_, got, err := pieces(&cutter{src: bytes.NewReader(want), size: -1}, part)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		}
+	}
+	mem := newPool(1<<30, part)
+	data, last, err := (&cutter{src: bytes.NewReader(body(10)), size: -1}).next(t.Context(), part, mem)
+	if err != nil || !last || cap(data) > firstBuffer {
+		t.Errorf("a body of 10 bytes took a buffer of %d (%v, %v)", cap(data), last, err)
+	}
+}
+
+func TestCutterFailures(t *testing.T) {
+	broken := errors.New("broken")
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	tests := []struct {
+		name string
+		ctx  context.Context
+		src  io.Reader
+		size int64
+		want error
+	}{
+		{"short", t.Context(), bytes.NewReader(body(5)), 6, upstream.TooShort},
+		{"short at a piece's end", t.Context(), bytes.NewReader(body(4)), 8, upstream.TooShort},
+		{"long", t.Context(), bytes.NewReader(body(7)), 6, upstream.Invalid},
+		{"long at a piece's end", t.Context(), bytes.NewReader(body(9)), 8, upstream.Invalid},
+		{"own error", t.Context(), io.MultiReader(bytes.NewReader(body(3)), iotest.ErrReader(broken)), -1, broken},
+		{"own error has a code", t.Context(), iotest.ErrReader(broken), -1, upstream.Invalid},
+		{"cut", t.Context(), iotest.ErrReader(io.ErrUnexpectedEOF), -1, upstream.TooShort},
+		{"another store's code", t.Context(), iotest.ErrReader(upstream.Errorf(upstream.Access, "Open", "no")), -1, upstream.Access},
+		{"body cancelled", t.Context(), iotest.ErrReader(context.Canceled), -1, upstream.Cancelled},
+		{"never a byte", t.Context(), empties{}, -1, io.ErrNoProgress},
+		{"ctx", cancelled, bytes.NewReader(body(5)), 5, context.Canceled},
+	}
+	for _, tt := range tests {
+		c := &cutter{src: tt.src, size: tt.size}
+		var err error
+		for last := false; err == nil && !last; {
+			_, last, err = c.next(tt.ctx, 4, newPool(1<<20, 4))
+		}
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// empties reads nothing, for ever.
+type empties struct{}
+
+func (empties) Read([]byte) (int, error) { return 0, nil }

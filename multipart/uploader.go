@@ -1,0 +1,140 @@
+package multipart
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"unistore/faults"
+	"unistore/metrics"
+	"unistore/object"
+	"unistore/upstream"
+)
+
+// Defaults of Config.
+const (
+	DefaultMemory   = 256 << 20
+	DefaultParallel = 4
+)
+
+// abortTimeout bounds the clean-up after a failure, which must not depend on the client that may be gone.
+const abortTimeout = 30 * time.Second
+
+// The named points of process.kill: the Operation of its Scope.
+const (
+	PointCreated   = "upload.created"   // the upload exists, no part does
+	PointPart      = "upload.part"      // a part has been stored
+	PointComplete  = "upload.complete"  // all parts are stored, the object is not there
+	PointCompleted = "upload.completed" // the object is there, the client does not know
+)
+
+// Target is the store that an Uploader writes to; *upstream.Store is one. Methods as in
+// upstream.Backend and upstream.Multiparter. A Target with a method Name() string gets its faults
+// by that name.
+type Target interface {
+	Put(ctx context.Context, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error)
+	CreateUpload(ctx context.Context, loc upstream.Loc, req upstream.CreateUploadRequest) (string, error)
+	UploadPart(ctx context.Context, up upstream.Upload, number int, req upstream.PartRequest) (upstream.Part, error)
+	CompleteUpload(ctx context.Context, up upstream.Upload, req upstream.CompleteRequest) (object.Attrs, error)
+	AbortUpload(ctx context.Context, up upstream.Upload) error
+	Limits() upstream.Limits
+}
+
+var _ Target = (*upstream.Store)(nil)
+
+// Config sets up an Uploader. Zero fields take the defaults.
+type Config struct {
+	Memory   int64 // bytes of part buffers, of all uploads together
+	Parallel int   // parts under way of one upload
+	// PartSize replaces the computed size of parts; for tests. It must be at most Memory.
+	PartSize int64
+	Metrics  *metrics.Metrics
+	Log      zerolog.Logger
+	Faults   *faults.Set
+}
+
+// Uploader writes bodies of any size to stores, in bounded memory. It is safe for concurrent use and
+// runs nothing between calls.
+type Uploader struct {
+	cfg    Config
+	pool   *pool
+	decide func(position, size int64, last bool, lim upstream.Limits) Mode // Decide, but for tests
+}
+
+// NewUploader returns an Uploader. Memory below one part is raised to one part.
+func NewUploader(cfg Config) *Uploader {
+	if cfg.Memory <= 0 {
+		cfg.Memory = DefaultMemory
+	}
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = DefaultParallel
+	}
+	common := cfg.PartSize
+	if common <= 0 {
+		common = DefaultPart
+	}
+	cfg.Memory = max(cfg.Memory, common)
+	return &Uploader{cfg: cfg, pool: newPool(cfg.Memory, common), decide: Decide}
+}
+
+// InUse is the memory that uploads hold now, in bytes. It is 0 when none is under way.
+func (u *Uploader) InUse() int64 { return u.pool.inUse.Load() }
+
+// Put stores req.Body as the object at loc; req.Size is its length, or -1 when that is not known.
+// A body that fits into one PUT and whose length is known streams through; another one is cut into parts.
+// Like Backend.Put it is atomic: after an error the old object is there, or none, and no upload
+// is left unless the store failed to abort it, too. The error is an *upstream.Error; a failure of the Body is
+// found in it with errors.As.
+//
+// req.Checksum, Trailing and MD5 are passed on where the store can use them: with a PUT all of
+// them, with parts a checksum of the CRC family, since only these can be put together of parts. Whoever
+// made Body has verified all of them in either case.
+func (u *Uploader) Put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error) {
+	if err := ctx.Err(); err != nil {
+		return object.Attrs{}, &upstream.Error{Code: upstream.Cancelled, Op: opPut, Err: err}
+	}
+	lim := t.Limits()
+	if req.Size >= 0 && u.decide(0, req.Size, true, lim) == Single {
+		return put(ctx, t, loc, req)
+	}
+	p, err := newPlan(req.Size, u.cfg.PartSize, u.bufferLimit(lim), lim)
+	if err != nil {
+		return object.Attrs{}, err
+	}
+	return u.newSession(ctx, t, loc, req, p).run()
+}
+
+// bufferLimit is the largest part to hold in memory: a quarter of it, so that one upload does not
+// stop all others, but at least one part of the usual size.
+func (u *Uploader) bufferLimit(lim upstream.Limits) int64 {
+	return min(max(u.cfg.Memory/4, u.pool.common, firstPart(lim)), u.cfg.Memory)
+}
+
+// put writes the whole body with one request.
+func put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error) {
+	attrs, err := t.Put(ctx, loc, req)
+	if err != nil {
+		return object.Attrs{}, err
+	}
+	if attrs.ETag == "" || attrs.Size != req.Size {
+		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, opPut,
+			"the store answered with size %d and ETag %q for %d bytes", attrs.Size, attrs.ETag, req.Size)
+	}
+	return attrs, nil
+}
+
+// putPiece writes a piece that is the whole body.
+func putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, data []byte) (object.Attrs, error) {
+	req.Body, req.Size = io.Reader(bytes.NewReader(data)), int64(len(data))
+	return put(ctx, t, loc, req)
+}
+
+func nameOf(t Target) string {
+	if n, ok := t.(interface{ Name() string }); ok {
+		return n.Name()
+	}
+	return ""
+}
