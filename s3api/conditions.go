@@ -91,8 +91,8 @@ func (c *call) conditions(prefix string) Conditions {
 			cond.IfNoneMatch[i] = strings.TrimPrefix(tag, weakTag)
 		}
 	}
-	cond.IfModifiedSince = parseHTTPTime(c.req.Header.Get(prefix + "if-modified-since"))
-	cond.IfUnmodifiedSince = parseHTTPTime(c.req.Header.Get(prefix + "if-unmodified-since"))
+	cond.IfModifiedSince = parseHTTPTime(c.headers.Get(prefix + "if-modified-since"))
+	cond.IfUnmodifiedSince = parseHTTPTime(c.headers.Get(prefix + "if-unmodified-since"))
 	return cond
 }
 

@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,7 +16,7 @@ import (
 // is; "+" stands for itself, and dots and repeated slashes mean nothing. Unknown query
 // parameters are ignored, as S3 does, unless they name a subresource.
 func Parse(r *Request, baseDomains []string) (Operation, error) {
-	c := &call{req: r}
+	c := &call{req: r, headers: slices.Clip(r.Header)}
 	c.target(baseDomains)
 	c.query = c.parseQuery(r.RawQuery)
 	op := c.route()
@@ -29,6 +30,7 @@ func Parse(r *Request, baseDomains []string) (Operation, error) {
 // that the name and target of the operation are known with the error.
 type call struct {
 	req         *Request
+	headers     Header // of the request, and what of them a presigned URL has in its query
 	bucket, key string
 	hasKey      bool
 	query       map[string]string // decoded; names as sent

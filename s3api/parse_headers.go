@@ -22,7 +22,7 @@ func (c *call) header(name string) (string, bool) {
 		value string
 		found bool
 	)
-	for _, f := range c.req.Header {
+	for _, f := range c.headers {
 		if f.Name != name {
 			continue
 		}
@@ -39,7 +39,7 @@ func (c *call) header(name string) (string, bool) {
 // empty value asks for nothing. x-amz-server-side-encryption is refused whatever it asks for: an
 // object must not be thought encrypted that is not.
 func (c *call) checkHeaders() {
-	for _, f := range c.req.Header {
+	for _, f := range c.headers {
 		if strings.HasPrefix(f.Name, "x-amz-") && f.Value != "" && c.changesMeaning(f.Name, f.Value) {
 			c.fail(notImplementedHeader(f.Name))
 		}
@@ -56,7 +56,7 @@ func notImplementedHeader(name string) *Error {
 
 // refuseHeader fails when name is given.
 func (c *call) refuseHeader(name string) {
-	if c.req.Header.Get(name) != "" {
+	if c.headers.Get(name) != "" {
 		c.fail(notImplementedHeader(name))
 	}
 }
@@ -100,7 +100,7 @@ func writeChangesMeaning(name, value string) bool {
 
 // storageClass reads x-amz-storage-class; empty when absent.
 func (c *call) storageClass() string {
-	class := c.req.Header.Get("x-amz-storage-class")
+	class := c.headers.Get("x-amz-storage-class")
 	if class != "" && !slices.Contains(storageClasses, class) {
 		c.fail(&Error{Code: ErrInvalidStorageClass, Fields: []Field{{"StorageClassRequested", class}}})
 	}
@@ -111,7 +111,7 @@ func (c *call) storageClass() string {
 func (c *call) objectHeaders() object.Headers {
 	var h object.Headers
 	size := 0
-	for _, f := range c.req.Header {
+	for _, f := range c.headers {
 		dst := contentField(&h, f.Name)
 		user, isUser := strings.CutPrefix(f.Name, metaPrefix)
 		if dst == nil && !isUser {

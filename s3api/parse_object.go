@@ -22,7 +22,7 @@ func parseHeadObject(c *call) Operation {
 // section 14.2 allows: the whole object is right whatever If-Range holds.
 func (c *call) readRange(sel Selectors) (byterange.Spec, bool) {
 	value, ok := c.header("range")
-	if _, conditional := c.req.Header.Lookup("if-range"); !ok || conditional {
+	if _, conditional := c.headers.Lookup("if-range"); !ok || conditional {
 		return byterange.All(), false
 	}
 	spec, ok := byterange.Parse(value)
@@ -48,7 +48,7 @@ var overrides = []Field{
 func (c *call) selectors() Selectors {
 	sel := Selectors{
 		VersionID:    c.versionID(),
-		ChecksumMode: strings.EqualFold(c.req.Header.Get("x-amz-checksum-mode"), "ENABLED"),
+		ChecksumMode: strings.EqualFold(c.headers.Get("x-amz-checksum-mode"), "ENABLED"),
 	}
 	if c.has("partNumber") {
 		sel.PartNumber = c.partNumber()
@@ -95,8 +95,8 @@ func parseGetAttributes(c *call) Operation {
 			c.fail(badParam(header, name, "Invalid attribute name specified."))
 		}
 	}
-	op.MaxParts = min(c.integer("x-amz-max-parts", c.req.Header.Get("x-amz-max-parts"), maxListKeys), maxListKeys)
-	op.PartMarker = c.integer("x-amz-part-number-marker", c.req.Header.Get("x-amz-part-number-marker"), 0)
+	op.MaxParts = min(c.integer("x-amz-max-parts", c.headers.Get("x-amz-max-parts"), maxListKeys), maxListKeys)
+	op.PartMarker = c.integer("x-amz-part-number-marker", c.headers.Get("x-amz-part-number-marker"), 0)
 	return op
 }
 
@@ -107,7 +107,7 @@ func parsePutOrCopy(c *call) Operation {
 		c.fail(badParam("uploadId", "", "This operation needs an upload ID with a part number"))
 	}
 	c.noVersion()
-	if source, ok := c.req.Header.Lookup("x-amz-copy-source"); ok {
+	if source, ok := c.headers.Lookup("x-amz-copy-source"); ok {
 		return c.copyObject(source)
 	}
 	op := PutObject{Object: c.onObject(), Headers: c.objectHeaders(), StorageClass: c.storageClass()}
@@ -130,7 +130,7 @@ func (c *call) copyObject(source string) Operation {
 		SourceConditions: c.conditions("x-amz-copy-source-"),
 	}
 	op.IfMatch, op.IfNoneMatch = c.writeConditions()
-	switch directive := c.req.Header.Get("x-amz-metadata-directive"); directive {
+	switch directive := c.headers.Get("x-amz-metadata-directive"); directive {
 	case "", "COPY":
 	case "REPLACE":
 		op.Replace = true

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,7 +20,14 @@ func badParam(name, value, message string) *Error {
 	}}
 }
 
-// parseQuery decodes the query. What authentication and SDKs add (X-Amz-*, x-id) is left out.
+// signing are the X-Amz-* parameters that authentication reads.
+var signing = []string{
+	"x-amz-algorithm", "x-amz-content-sha256", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token",
+	"x-amz-signature", "x-amz-signedheaders",
+}
+
+// parseQuery decodes the query. Presigners move x-amz-* headers into it, so these parameters are headers here too,
+// unless the header itself was sent; those of authentication, and the x-id of SDKs, are left out.
 // A name given twice is refused: which of the values counts is anybody's guess.
 func (c *call) parseQuery(raw string) map[string]string {
 	if raw == "" {
@@ -32,14 +40,19 @@ func (c *call) parseQuery(raw string) map[string]string {
 		}
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, value := c.unescape(rawName, true), c.unescape(rawValue, true)
-		if name == "x-id" || len(name) >= 6 && strings.EqualFold(name[:6], "x-amz-") {
+		if lower := strings.ToLower(name); name == "x-id" || slices.Contains(signing, lower) {
 			continue
+		} else if strings.HasPrefix(lower, "x-amz-") {
+			name = lower
 		}
 		if _, dup := q[name]; dup {
 			c.fail(badParam(name, value, "The query parameter may be given only once."))
 			continue
 		}
 		q[name] = value
+		if _, sent := c.headers.Lookup(name); !sent && strings.HasPrefix(name, "x-amz-") {
+			c.headers = append(c.headers, Field{Name: name, Value: value})
+		}
 	}
 	return q
 }

@@ -153,11 +153,11 @@ func (c *call) rejected(name string) Operation {
 
 // preflight answers as S3 does for a bucket without a CORS configuration.
 func (c *call) preflight() Operation {
-	if c.req.Header.Get("origin") == "" {
+	if c.headers.Get("origin") == "" {
 		c.fail(&Error{Code: ErrBadRequest, Message: "Insufficient information. Origin request header needed."})
 	}
 	c.fail(&Error{Code: ErrAccessForbidden, Fields: []Field{
-		{"Method", c.req.Header.Get("access-control-request-method")}, {"ResourceType", "BUCKET"},
+		{"Method", c.headers.Get("access-control-request-method")}, {"ResourceType", "BUCKET"},
 	}})
 	return c.rejected("PreflightRequest")
 }

@@ -29,7 +29,7 @@ func parseCreateUpload(c *call) Operation {
 
 // checksumAlgorithm reads x-amz-checksum-algorithm, in upper case; empty when absent.
 func (c *call) checksumAlgorithm() string {
-	alg := strings.ToUpper(c.req.Header.Get("x-amz-checksum-algorithm"))
+	alg := strings.ToUpper(c.headers.Get("x-amz-checksum-algorithm"))
 	if _, ok := checksum.New(alg); alg != "" && !ok {
 		c.fail(&Error{Code: ErrInvalidRequest, Message: "Checksum algorithm provided is unsupported. Please try again " +
 			"with any of the valid types: [" + strings.Join(checksum.Algorithms, ", ") + "]"})
@@ -41,7 +41,7 @@ func (c *call) checksumAlgorithm() string {
 // checksumType reads x-amz-checksum-type of an upload with checksums of alg. The default is what S3
 // documents: FULL_OBJECT for CRC64NVME, else COMPOSITE.
 func (c *call) checksumType(alg string) string {
-	t := strings.ToUpper(c.req.Header.Get("x-amz-checksum-type"))
+	t := strings.ToUpper(c.headers.Get("x-amz-checksum-type"))
 	switch {
 	case t == "" && alg == "":
 		return ""
@@ -64,7 +64,7 @@ func (c *call) checksumType(alg string) string {
 
 func parseUploadPartOrCopy(c *call) Operation {
 	c.noVersion()
-	if source, ok := c.req.Header.Lookup("x-amz-copy-source"); ok {
+	if source, ok := c.headers.Lookup("x-amz-copy-source"); ok {
 		return UploadPartCopy{
 			Object:           c.onObject(),
 			UploadID:         c.uploadID(),
@@ -97,7 +97,7 @@ func parseComplete(c *call) Operation {
 	c.noVersion()
 	op := CompleteMultipartUpload{Object: c.onObject(), UploadID: c.uploadID(), Size: -1, Checksum: c.objectChecksum()}
 	op.IfMatch, op.IfNoneMatch = c.writeConditions()
-	if value := c.req.Header.Get("x-amz-mp-object-size"); value != "" {
+	if value := c.headers.Get("x-amz-mp-object-size"); value != "" {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 0 {
 			c.fail(&Error{Code: ErrInvalidRequest, Message: "Value for x-amz-mp-object-size header is invalid."})
@@ -111,7 +111,7 @@ func parseComplete(c *call) Operation {
 // objectChecksum reads the checksum of the whole object, which may be composite ("-N" at its end).
 func (c *call) objectChecksum() *object.Checksum {
 	var sum *object.Checksum
-	for _, f := range c.req.Header {
+	for _, f := range c.headers {
 		alg, ok := checksum.FromHeader(f.Name)
 		if !ok {
 			continue
@@ -132,7 +132,7 @@ func (c *call) objectChecksum() *object.Checksum {
 			sum.Type = typeComposite
 		}
 	}
-	if t := strings.ToUpper(c.req.Header.Get("x-amz-checksum-type")); t != "" {
+	if t := strings.ToUpper(c.headers.Get("x-amz-checksum-type")); t != "" {
 		if t != typeFullObject && t != typeComposite {
 			c.fail(&Error{Code: ErrInvalidRequest, Message: "Value for x-amz-checksum-type header is invalid."})
 		} else if sum != nil {

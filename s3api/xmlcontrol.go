@@ -92,10 +92,11 @@ func (c *ctrlReader) ReadByte() (byte, error) {
 		c.err = &Error{Code: ErrMaxMessageLengthExceeded, Close: true}
 		return 0, c.err
 	}
-	return c.translate(b), nil
+	return c.translate(b), c.err
 }
 
-// translate returns b, or the first byte of a pair.
+// translate returns b, or the first byte of a pair. It sets err for a reference that names no character: encoding/xml
+// would take a surrogate for U+FFFD, which is the key of some other object.
 func (c *ctrlReader) translate(b byte) byte {
 	var (
 		r    rune
@@ -106,8 +107,10 @@ func (c *ctrlReader) translate(b byte) byte {
 		c.cdata = true
 	case b == ']' && c.ahead("]>"):
 		c.cdata = false
-	case b == '&' && !c.cdata:
-		r, size = c.reference()
+	case b == '&' && !c.cdata && c.ahead("#"):
+		if r, size = c.reference(); r <= 0 || !utf8.ValidRune(r) {
+			c.err = errMalformedXML
+		}
 	case b < 0x20:
 		r = rune(b)
 	case b == 0xef:
@@ -134,14 +137,14 @@ func (c *ctrlReader) ahead(s string) bool {
 // maxReference is the most bytes that a character reference may have after its "&".
 const maxReference = 12
 
-// reference returns the character that a reference names and its bytes after the "&"; 0 when there is none.
+// reference returns the character that a reference names and its bytes after the "&"; 0 when it names none.
 func (c *ctrlReader) reference() (r rune, size int) {
 	next, _ := c.src.Peek(maxReference)
 	ref, _, ok := strings.Cut(string(next), ";")
-	if !ok || !strings.HasPrefix(ref, "#") {
+	if !ok {
 		return 0, 0
 	}
-	digits, base := ref[1:], 10
+	digits, base := strings.TrimPrefix(ref, "#"), 10
 	if hex, ok := strings.CutPrefix(digits, "x"); ok {
 		digits, base = hex, 16
 	}
