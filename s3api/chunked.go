@@ -172,7 +172,7 @@ func (c *chunkReader) nextChunk() (int64, error) {
 	case size > c.left:
 		return 0, errBytes(c.total, c.total-c.left+size)
 	case size > 0 && c.count > 0 && c.size < minChunk:
-		return 0, &Error{Code: ErrInvalidChunkSizeError, Message: "Only the last chunk is allowed to have a size less than 8192 bytes",
+		return 0, &Error{Code: ErrInvalidChunkSizeError,
 			Fields: []Field{{"Chunk", strconv.Itoa(c.count)}, {"BadChunkSize", strconv.FormatInt(c.size, 10)}}}
 	}
 	c.count++
