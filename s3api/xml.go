@@ -42,13 +42,13 @@ func ReadDelete(body io.Reader) (DeleteRequest, error) {
 			return err
 		case "Object":
 			if len(req.Objects) == maxDelete {
-				return errMalformedXML
+				return errMalformedXML()
 			}
 			target, err := x.deleteTarget()
 			req.Objects = append(req.Objects, target)
 			return err
 		}
-		return errMalformedXML
+		return errMalformedXML()
 	})
 	switch {
 	case err != nil:
@@ -56,7 +56,7 @@ func ReadDelete(body io.Reader) (DeleteRequest, error) {
 	case !found:
 		return DeleteRequest{}, &Error{Code: ErrMissingRequestBodyError}
 	case len(req.Objects) == 0:
-		return DeleteRequest{}, errMalformedXML
+		return DeleteRequest{}, errMalformedXML()
 	}
 	return req, nil
 }
@@ -66,7 +66,7 @@ func (x *xmlReader) deleteTarget() (DeleteTarget, error) {
 	seen := make(map[string]bool, 2)
 	err := x.children(func(name string) (err error) {
 		if seen[name] {
-			return errMalformedXML
+			return errMalformedXML()
 		}
 		seen[name] = true
 		switch name {
@@ -80,12 +80,12 @@ func (x *xmlReader) deleteTarget() (DeleteTarget, error) {
 		case "LastModifiedTime", "Size": // conditions, of directory buckets only
 			err = &Error{Code: ErrNotImplemented, Message: "DeleteObjects with " + name + " is not implemented"}
 		default:
-			err = errMalformedXML
+			err = errMalformedXML()
 		}
 		return err
 	})
 	if err == nil && t.Key == "" {
-		err = errMalformedXML
+		err = errMalformedXML()
 	}
 	return t, err
 }
@@ -97,7 +97,7 @@ func ReadComplete(body io.Reader) ([]CompletedPart, error) {
 	x := newXMLReader(body)
 	found, err := x.document("CompleteMultipartUpload", func(name string) error {
 		if name != "Part" || len(parts) == maxPart {
-			return errMalformedXML
+			return errMalformedXML()
 		}
 		part, err := x.completedPart()
 		parts = append(parts, part)
@@ -109,7 +109,7 @@ func ReadComplete(body io.Reader) ([]CompletedPart, error) {
 	case !found:
 		return nil, &Error{Code: ErrInvalidRequest, Message: "You must specify at least one part"}
 	case len(parts) == 0:
-		return nil, errMalformedXML
+		return nil, errMalformedXML()
 	}
 	for i := range parts[1:] {
 		if parts[i+1].PartNumber <= parts[i].PartNumber {
@@ -124,7 +124,7 @@ func (x *xmlReader) completedPart() (CompletedPart, error) {
 	seen := make(map[string]bool, 4)
 	err := x.children(func(name string) error {
 		if seen[name] {
-			return errMalformedXML
+			return errMalformedXML()
 		}
 		seen[name] = true
 		value, err := x.word()
@@ -135,7 +135,7 @@ func (x *xmlReader) completedPart() (CompletedPart, error) {
 		case "PartNumber":
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				return errMalformedXML
+				return errMalformedXML()
 			}
 			if n < 1 || n > maxPart {
 				return badParam("partNumber", value, "Part number must be an integer between 1 and 10000, inclusive")
@@ -148,7 +148,7 @@ func (x *xmlReader) completedPart() (CompletedPart, error) {
 		}
 		alg, ok := checksum.FromHeader(checksum.HeaderPrefix + strings.ToLower(strings.TrimPrefix(name, "Checksum")))
 		if !ok || !strings.HasPrefix(name, "Checksum") {
-			return errMalformedXML
+			return errMalformedXML()
 		}
 		if value != "" {
 			p.Checksums = append(p.Checksums, object.Checksum{Algorithm: alg, Value: value})
@@ -156,7 +156,7 @@ func (x *xmlReader) completedPart() (CompletedPart, error) {
 		return nil
 	})
 	if err == nil && (p.PartNumber == 0 || p.ETag == "") {
-		err = errMalformedXML
+		err = errMalformedXML()
 	}
 	return p, err
 }
@@ -173,7 +173,7 @@ func ReadCreateBucket(body io.Reader) (location string, err error) {
 		case "Location", "Bucket", "Tags":
 			return &Error{Code: ErrNotImplemented, Message: "CreateBucket with " + name + " is not implemented"}
 		}
-		return errMalformedXML
+		return errMalformedXML()
 	})
 	if err != nil {
 		return "", err

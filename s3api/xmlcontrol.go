@@ -95,8 +95,7 @@ func (c *ctrlReader) ReadByte() (byte, error) {
 	return c.translate(b), c.err
 }
 
-// translate returns b, or the first byte of a pair. It sets err for a reference that names no character: encoding/xml
-// would take a surrogate for U+FFFD, which is the key of some other object.
+// translate returns b, or the first byte of a pair, or sets err.
 func (c *ctrlReader) translate(b byte) byte {
 	var (
 		r    rune
@@ -108,9 +107,7 @@ func (c *ctrlReader) translate(b byte) byte {
 	case b == ']' && c.ahead("]>"):
 		c.cdata = false
 	case b == '&' && !c.cdata && c.ahead("#"):
-		if r, size = c.reference(); r <= 0 || !utf8.ValidRune(r) {
-			c.err = errMalformedXML
-		}
+		r, size, c.err = c.reference()
 	case b < 0x20:
 		r = rune(b)
 	case b == 0xef:
@@ -137,22 +134,26 @@ func (c *ctrlReader) ahead(s string) bool {
 // maxReference is the most bytes that a character reference may have after its "&".
 const maxReference = 12
 
-// reference returns the character that a reference names and its bytes after the "&"; 0 when it names none.
-func (c *ctrlReader) reference() (r rune, size int) {
-	next, _ := c.src.Peek(maxReference)
+// reference returns the character that a reference names and its bytes after the "&". One that names none is an error
+// here: encoding/xml would take a surrogate for U+FFFD, which is the key of some other object.
+func (c *ctrlReader) reference() (r rune, size int, err error) {
+	next, err := c.src.Peek(maxReference)
 	ref, _, ok := strings.Cut(string(next), ";")
 	if !ok {
-		return 0, 0
+		if err == nil || err == io.EOF { //nolint:errorlint // only io.EOF itself is the end
+			err = errMalformedXML()
+		}
+		return 0, 0, err
 	}
 	digits, base := strings.TrimPrefix(ref, "#"), 10
 	if hex, ok := strings.CutPrefix(digits, "x"); ok {
 		digits, base = hex, 16
 	}
 	n, err := strconv.ParseUint(digits, base, 21)
-	if err != nil {
-		return 0, 0
+	if err != nil || n == 0 || !utf8.ValidRune(rune(n)) {
+		return 0, 0, errMalformedXML()
 	}
-	return rune(n), len(ref) + 1
+	return rune(n), len(ref) + 1, nil
 }
 
 // Read implements io.Reader; encoding/xml does not call it.

@@ -12,7 +12,7 @@ import (
 // fit into it.
 const maxXML = 8 << 20
 
-var errMalformedXML = &Error{Code: ErrMalformedXML}
+func errMalformedXML() *Error { return &Error{Code: ErrMalformedXML} }
 
 // xmlReader reads the documents of requests: elements, text, the five entities and character references. Anything
 // that declares (a DTD, another encoding) is refused, so there are no entities to expand. Nesting is bounded
@@ -40,7 +40,7 @@ func (x *xmlReader) document(root string, child func(name string) error) (found 
 		return false, x.failure(nil)
 	}
 	if err == nil && start != root {
-		err = errMalformedXML
+		err = errMalformedXML()
 	}
 	if err == nil {
 		err = x.children(child)
@@ -48,7 +48,7 @@ func (x *xmlReader) document(root string, child func(name string) error) (found 
 	if err == nil {
 		var more string
 		if more, err = x.next(); more != "" {
-			err = errMalformedXML
+			err = errMalformedXML()
 		}
 	}
 	return true, x.failure(err)
@@ -65,7 +65,7 @@ func (x *xmlReader) failure(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return errMalformedXML
+	return errMalformedXML()
 }
 
 // next returns the name of the next element outside of the root, or "" at the end of the document.
@@ -83,10 +83,10 @@ func (x *xmlReader) next() (string, error) {
 			return tok.Name.Local, nil
 		case xml.CharData:
 			if strings.Trim(string(tok), " \t\r\n\ufeff") != "" {
-				return "", errMalformedXML
+				return "", errMalformedXML()
 			}
 		case xml.EndElement, xml.Directive:
-			return "", errMalformedXML
+			return "", errMalformedXML()
 		}
 	}
 }
@@ -109,10 +109,10 @@ func (x *xmlReader) children(child func(name string) error) error {
 			return nil
 		case xml.CharData:
 			if strings.Trim(string(tok), " \t\r\n") != "" {
-				return errMalformedXML
+				return errMalformedXML()
 			}
 		case xml.Directive:
-			return errMalformedXML
+			return errMalformedXML()
 		}
 	}
 }
@@ -131,7 +131,7 @@ func (x *xmlReader) text() (string, error) {
 		case xml.EndElement:
 			return restoreControls(b.String()), nil
 		case xml.StartElement, xml.Directive:
-			return "", errMalformedXML
+			return "", errMalformedXML()
 		}
 	}
 }
@@ -153,5 +153,5 @@ func (x *xmlReader) boolean() (bool, error) {
 	case "false", "0", "":
 		return false, nil
 	}
-	return false, errMalformedXML
+	return false, errMalformedXML()
 }
