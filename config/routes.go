@@ -124,3 +124,6 @@ func (c *Config) Find(bucket string) (Route, bool) {
 	}
 	return Route{}, false
 }
+
+// Glob reports whether the route's name is a pattern and not a bucket.
+func (r Route) Glob() bool { return isGlob(r.Name) }
