@@ -13,7 +13,7 @@ const envPrefix = "UNISTORE_"
 // The variables with a meaning of their own. Names with the prefixes below are made by others: Kubernetes
 // gives those of a service called unistore to every pod.
 var (
-	envReserved = []string{"UNISTORE_ACCESS_KEY", "UNISTORE_SECRET_KEY", "UNISTORE_CONFIG", "UNISTORE_ADMIN_URL"}
+	envReserved = []string{"UNISTORE_ACCESS_KEY", "UNISTORE_SECRET_KEY", "UNISTORE_CONFIG", "UNISTORE_DATA_DIR", "UNISTORE_ADMIN_URL"}
 	envForeign  = []string{"UNISTORE_TEST_", "UNISTORE_SERVICE_", "UNISTORE_PORT"}
 )
 
