@@ -48,7 +48,7 @@ func BenchmarkSend(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				defer own.Close() //nolint:errcheck // benchmark
+				defer own.Close()
 				b.SetBytes(size)
 				b.ReportAllocs()
 				for b.Loop() {

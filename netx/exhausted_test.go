@@ -15,8 +15,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// childSocket makes the test binary a server on that socket, without descriptors left.
-const childSocket = "UNISTORE_TEST_NETX_SOCKET"
+const (
+	// childMode makes the test binary a server without descriptors left, on a socket in its directory.
+	childMode  = "UNISTORE_TEST_NETX_CHILD"
+	socketName = "s"
+)
 
 // exhaustedChild uses up its descriptors, says so, and frees them when it reads a line. It answers each
 // accepted connection with a greeting. At the end of its input it prints what it has logged.
@@ -33,7 +36,7 @@ func exhaustedChild() int {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fail(err)
 	}
-	inner, err := Listen("unix:" + os.Getenv(childSocket))
+	inner, err := Listen("unix:" + socketName)
 	if err != nil {
 		return fail(err)
 	}
@@ -77,9 +80,14 @@ func exhaustedChild() int {
 
 // TestOutOfDescriptors: while the process has none, clients are refused with an answer; then they are served.
 func TestOutOfDescriptors(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childSocket+"="+path)
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), childMode+"=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -101,11 +109,11 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	ask := func() string {
 		t.Helper()
-		c, err := net.Dial("unix", path)
+		c, err := net.Dial("unix", filepath.Join(dir, socketName))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close() //nolint:errcheck // test
+		defer c.Close()
 		got, err := io.ReadAll(c)
 		if err != nil {
 			t.Errorf("read %q, %v", got, err)

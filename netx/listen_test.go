@@ -16,7 +16,7 @@ func TestListenTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // test
+	defer l.Close()
 	if _, err := Listen(l.Addr().String()); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("second listener on the port: %v", err)
 	}
@@ -69,7 +69,7 @@ func TestListenUnixStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // test
+	defer l.Close()
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestFDBudget(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) //nolint:errcheck // test
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	low := syscall.Rlimit{Cur: 256, Max: limit.Max}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// DefaultBodyIdle and DefaultWriteStall stand in for a zero in Config. Query engines stop reading for
-	// minutes while they work on a row group.
-	DefaultBodyIdle   = 60 * time.Second
+	// DefaultBodyIdle stands in for a zero in Config.
+	DefaultBodyIdle = 60 * time.Second
+	// DefaultWriteStall stands in for a zero in Config. Query engines stop reading for minutes while they
+	// work on a row group.
 	DefaultWriteStall = 5 * time.Minute
 
 	minBackoff = 5 * time.Millisecond

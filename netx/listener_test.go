@@ -125,7 +125,7 @@ func serve(t *testing.T, l *Listener) {
 				return
 			}
 			handlers.Go(func() {
-				defer c.Close() //nolint:errcheck // test
+				defer c.Close()
 				if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
 					_, _ = io.WriteString(c, "ok")
 				}
@@ -155,7 +155,7 @@ func TestMaxConns(t *testing.T) {
 
 	first, second := dial(t, tcp), dial(t, unix) // together they fill the budget
 	for _, c := range []net.Conn{first, second} {
-		defer c.Close() //nolint:errcheck // test
+		defer c.Close()
 	}
 	waitOpen(t, budget, 2)
 	for _, l := range []*Listener{tcp, unix, tcp} {
@@ -226,7 +226,7 @@ func TestStorm(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer c.Close() //nolint:errcheck // test
+			defer c.Close()
 			_ = c.SetDeadline(time.Now().Add(soon))
 			_, _ = c.Write([]byte("x"))
 			got, err := io.ReadAll(c)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childSocket) != "" {
+	if os.Getenv(childMode) != "" {
 		os.Exit(exhaustedChild())
 	}
 	goleak.VerifyTestMain(m)

@@ -100,7 +100,7 @@ func (r *refuser) linger(c net.Conn) {
 
 // now answers as far as that takes no waiting, and closes.
 func (r *refuser) now(c net.Conn) {
-	defer c.Close() //nolint:errcheck // it is refused either way
+	defer c.Close()
 	s, ok := c.(syscall.Conn)
 	if !ok || len(r.busy) == 0 {
 		return

@@ -117,7 +117,7 @@ func TestSendShared(t *testing.T) {
 		}
 		off, n := int64(i*31337), 512<<10+i
 		all.Go(func() {
-			defer conn.Close() //nolint:errcheck // test
+			defer conn.Close()
 			if sent, err := io.Copy(conn, &FileRegion{File: f, Off: off, Len: int64(n)}); sent != int64(n) || err != nil {
 				t.Errorf("reader %d: sent %d, %v", i, sent, err)
 			}
@@ -215,7 +215,7 @@ func TestFileClosedWhileSending(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer other.Close() //nolint:errcheck // test
+		defer other.Close()
 		if err := other.Truncate(size); err != nil {
 			t.Fatal(err)
 		}

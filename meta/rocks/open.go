@@ -84,7 +84,7 @@ func Destroy(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // read-only descriptor
+	defer lock.Close()
 	opts := grocksdb.NewDefaultOptions()
 	defer opts.Destroy()
 	if err := grocksdb.DestroyDb(dir, opts); err != nil {
