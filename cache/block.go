@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"math/bits"
+	"sync"
+
+	"unistore/meta"
+)
+
+// block is one block of one version and its file. It is in the index, or dead. All fields are guarded by
+// Cache.mu; fileID, v and index never change. There is one for every block on disk, so its size counts: 96 bytes.
+type block struct {
+	v      *version
+	fileID uint64
+	// Pages 0..63; the others are in ext. valid: in the file and counted. verified: and their
+	// checksum was seen to be right in this run.
+	valid, verified uint64
+	ext             *extPages
+	newer, older    *block    // links of the policy
+	next, prev      *block    // the other blocks of v
+	use             *blockUse // while refs > 0
+	index           uint32
+	used            uint32 // Unix time of the last use
+	refs            int32  // readers and fills that need the file
+	origin          meta.Origin
+	dead            bool // taken out of the index; goes with the last ref
+	onDisk          bool // there may be a record and a file
+	usedDirty       bool // used is not yet in the database
+}
+
+// extPages holds the sets of a block of more than 64 pages.
+type extPages struct {
+	valid, verified [meta.MaxPages/64 - 1]uint64
+}
+
+// blockUse is what is known of a block only while somebody uses it.
+type blockUse struct {
+	// io orders the writes of the block's record. It is held during them (some microseconds: they
+	// are not synced), and Cache.mu may be taken inside.
+	io   sync.Mutex
+	open bool // under io: the record says filling
+
+	// Guarded by Cache.mu.
+	flight []*fill  // by page number in the block: who is bringing it; nil when nobody fills the block
+	flying int      // how many are not nil
+	crc    []uint32 // of the valid pages, by page number; nil until somebody needs them
+}
+
+func (b *block) word(p int) (valid, verified *uint64) {
+	if p < 64 {
+		return &b.valid, &b.verified
+	}
+	if b.ext == nil {
+		b.ext = new(extPages)
+	}
+	return &b.ext.valid[p/64-1], &b.ext.verified[p/64-1]
+}
+
+func (b *block) has(p int) bool {
+	if p >= 64 && b.ext == nil {
+		return false
+	}
+	valid, _ := b.word(p)
+	return *valid>>(p%64)&1 != 0
+}
+
+func (b *block) isVerified(p int) bool {
+	if p >= 64 && b.ext == nil {
+		return false
+	}
+	_, verified := b.word(p)
+	return *verified>>(p%64)&1 != 0
+}
+
+// setValid marks a page that has just been written, and so is verified.
+func (b *block) setValid(p int) {
+	valid, verified := b.word(p)
+	*valid |= 1 << (p % 64)
+	*verified |= 1 << (p % 64)
+}
+
+func (b *block) setVerified(p int) {
+	_, verified := b.word(p)
+	*verified |= 1 << (p % 64)
+}
+
+// count returns the number of valid pages.
+func (b *block) count() int {
+	n := bits.OnesCount64(b.valid)
+	if b.ext != nil {
+		for _, w := range b.ext.valid {
+			n += bits.OnesCount64(w)
+		}
+	}
+	return n
+}
+
+// run returns how many valid pages follow each other from p on, at most limit.
+func (b *block) run(p, limit int) int {
+	n := 0
+	for n < limit && b.has(p+n) {
+		n++
+	}
+	return n
+}
+
+// pages returns the valid set in the form of the record.
+func (b *block) pages() meta.Pages {
+	set := meta.Pages{b.valid}
+	if b.ext != nil {
+		copy(set[1:], b.ext.valid[:])
+	}
+	return set
+}
+
+// setPages makes the valid set that of a record; nothing is verified.
+func (b *block) setPages(set *meta.Pages) {
+	b.valid = set[0]
+	if set[1]|set[2]|set[3] != 0 {
+		b.ext = new(extPages)
+		copy(b.ext.valid[:], set[1:])
+	}
+}
+
+// version is one version of one object that has blocks or users. Guarded by Cache.mu; id and size
+// never change.
+type version struct {
+	id     versionID
+	size   int64
+	seq    uint32 // its number in block keys
+	refs   int32  // readers and fills
+	blocks *block // list through next and prev
+	count  int    // of blocks
+	// streams are the fills that will go on beyond the pages they have claimed.
+	streams []*fill
+	// gone: forgotten; nothing is stored for it any more, readers finish around the cache.
+	gone bool
+}
+
+// blockKey is the place of a block in the index. seq and not the version's id: 8 bytes and not 20.
+type blockKey struct {
+	seq, index uint32
+}
+
+// index finds versions and blocks. Guarded by Cache.mu.
+type index struct {
+	math     blockMath
+	versions map[versionID]*version
+	blocks   map[blockKey]*block
+	policy   policy
+	seqs     uint32   // handed out so far
+	freeSeqs []uint32 // given back
+}
+
+func newIndex(m blockMath, p policy) index {
+	return index{
+		math: m, policy: p,
+		versions: make(map[versionID]*version),
+		blocks:   make(map[blockKey]*block),
+	}
+}
+
+// acquireVersion finds or makes the version and takes a reference.
+func (x *index) acquireVersion(id versionID, size int64) *version {
+	v := x.versions[id]
+	if v == nil {
+		v = &version{id: id, size: size}
+		if n := len(x.freeSeqs); n > 0 {
+			v.seq, x.freeSeqs = x.freeSeqs[n-1], x.freeSeqs[:n-1]
+		} else {
+			v.seq = x.seqs
+			x.seqs++
+		}
+		x.versions[id] = v
+	}
+	v.refs++
+	return v
+}
+
+// releaseVersion gives a reference back.
+func (x *index) releaseVersion(v *version) {
+	v.refs--
+	x.reapVersion(v)
+}
+
+// reapVersion lets go of a version that has neither blocks nor users.
+func (x *index) reapVersion(v *version) {
+	if v.refs == 0 && v.count == 0 && !v.gone {
+		x.forget(v)
+	}
+}
+
+// forget hides v: nobody finds its blocks any more, and none is added. The caller removes them.
+func (x *index) forget(v *version) {
+	delete(x.versions, v.id)
+	v.gone = true
+	x.reclaimSeq(v)
+}
+
+// reclaimSeq gives v's number back: exactly once, when v is gone and its last block removed.
+func (x *index) reclaimSeq(v *version) {
+	if v.gone && v.count == 0 {
+		x.freeSeqs = append(x.freeSeqs, v.seq)
+	}
+}
+
+// find returns the block that holds page, or nil, and the page's number in it.
+func (x *index) find(v *version, page int64) (*block, int) {
+	i, p := x.math.split(page)
+	if v.gone {
+		return nil, p
+	}
+	return x.blocks[blockKey{v.seq, i}], p
+}
+
+// add puts a new block in the index. Its version must not be gone.
+func (x *index) add(b *block) {
+	v := b.v
+	x.blocks[blockKey{v.seq, b.index}] = b
+	b.next = v.blocks
+	if b.next != nil {
+		b.next.prev = b
+	}
+	v.blocks = b
+	v.count++
+	x.policy.insert(b)
+}
+
+// remove takes a block out of the index.
+func (x *index) remove(b *block) {
+	v := b.v
+	delete(x.blocks, blockKey{v.seq, b.index})
+	if b.prev != nil {
+		b.prev.next = b.next
+	} else {
+		v.blocks = b.next
+	}
+	if b.next != nil {
+		b.next.prev = b.prev
+	}
+	b.next, b.prev = nil, nil
+	v.count--
+	x.policy.remove(b)
+	x.reclaimSeq(v)
+	x.reapVersion(v)
+}
+
+// bytes returns what the valid pages of b take on disk.
+func (x *index) bytes(b *block) int64 {
+	n := int64(b.count()) * PageSize
+	last := pagesUpTo(b.v.size) - 1
+	if i, p := x.math.split(last); i == b.index && b.has(p) {
+		n -= PageSize - diskLen(last, b.v.size)
+	}
+	return n
+}

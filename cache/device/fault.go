@@ -1,0 +1,79 @@
+package device
+
+import (
+	"fmt"
+	"os"
+
+	"unistore/faults"
+)
+
+// Fault wraps a Device and fails on purpose: cache.write-error at Create and WriteAt, cache.read-error at Open,
+// ReadAt and Source. The operations for a fault's scope are "create", "write", "open" and "read".
+type Fault struct {
+	Device
+	set *faults.Set
+}
+
+// NewFault returns dev with the faults of set.
+func NewFault(dev Device, set *faults.Set) *Fault { return &Fault{dev, set} }
+
+// fire returns the error to inject, or nil.
+func fire(set *faults.Set, name, op string, sc faults.Scope) error {
+	sc.Operation = op
+	if f, ok := set.Fire(name, sc); ok {
+		return fmt.Errorf("injected: %s: %w", op, f.Errno())
+	}
+	return nil
+}
+
+// Create fails with cache.write-error.
+func (d *Fault) Create(ref Ref) (File, error) {
+	if err := fire(d.set, faults.CacheWriteError, "create", ref.Scope); err != nil {
+		return nil, err
+	}
+	f, err := d.Device.Create(ref)
+	return d.wrap(f, ref, err)
+}
+
+// Open fails with cache.read-error.
+func (d *Fault) Open(ref Ref) (File, error) {
+	if err := fire(d.set, faults.CacheReadError, "open", ref.Scope); err != nil {
+		return nil, err
+	}
+	f, err := d.Device.Open(ref)
+	return d.wrap(f, ref, err)
+}
+
+func (d *Fault) wrap(f File, ref Ref, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &faultFile{f, d.set, ref.Scope}, nil
+}
+
+type faultFile struct {
+	File
+	set   *faults.Set
+	scope faults.Scope
+}
+
+func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := fire(f.set, faults.CacheReadError, "read", f.scope); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := fire(f.set, faults.CacheWriteError, "write", f.scope); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *faultFile) Source() (*os.File, error) {
+	if err := fire(f.set, faults.CacheReadError, "read", f.scope); err != nil {
+		return nil, err
+	}
+	return f.File.Source()
+}

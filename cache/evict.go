@@ -1,0 +1,209 @@
+package cache
+
+import (
+	"time"
+
+	"unistore/faults"
+	"unistore/meta"
+)
+
+// The pace of maintenance.
+const (
+	removeBatch = 64               // blocks removed by one pair of database writes
+	usedEvery   = 10 * time.Second // between two write-backs of recency
+	usedBatch   = 1024             // records of recency in one write
+)
+
+func now() uint32 { return uint32(time.Now().Unix()) } //nolint:gosec // until the year 2106
+
+// wakeMaintenance makes maintain run soon. It never blocks.
+func (c *Cache) wakeMaintenance() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// maintain removes dead blocks, keeps the cache below its watermarks and the disk above its reserve, and
+// writes recency back, until Close.
+func (c *Cache) maintain() {
+	tick := time.NewTicker(c.cfg.Tick)
+	defer tick.Stop()
+	written := time.Now()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-c.kick:
+		case <-tick.C:
+			c.retryRecords()
+			if time.Since(written) >= usedEvery {
+				c.writeUsed()
+				written = time.Now()
+			}
+		}
+		c.emptyTrash()
+		c.measureDisk()
+		c.evict()
+	}
+}
+
+// measureDisk lowers the limit when the disk has less than ReserveFree to give beyond it, and raises it
+// again.
+func (c *Cache) measureDisk() {
+	limit := c.cfg.Size
+	if c.cfg.ReserveFree > 0 {
+		free, err := c.dev.Free()
+		if err != nil {
+			c.survived(kindRead, err)
+			return
+		}
+		c.mu.Lock()
+		limit = min(limit, max(0, c.mu.resident+free-c.cfg.ReserveFree))
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	c.mu.limit = limit
+	c.mu.Unlock()
+}
+
+// evict brings the cache to the low watermark when it is above the high one.
+func (c *Cache) evict() {
+	c.mu.Lock()
+	why := reasonSize
+	if c.mu.limit < c.cfg.Size {
+		why = reasonReserve
+	}
+	high := int64(c.cfg.HighWatermark * float64(c.mu.limit))
+	low := int64(c.cfg.LowWatermark * float64(c.mu.limit))
+	excess := c.mu.resident + c.mu.reserved - low
+	if c.mu.resident+c.mu.reserved <= high {
+		excess = 0
+	}
+	c.mu.Unlock()
+	for excess > 0 && c.ctx.Err() == nil {
+		c.mu.Lock()
+		victims := c.victimsLocked(excess, why)
+		for _, b := range victims {
+			excess -= c.mu.bytes(b)
+		}
+		c.mu.Unlock()
+		if len(victims) == 0 {
+			return
+		}
+		c.removeFiles(victims)
+	}
+}
+
+// victimsLocked takes unused blocks of together at least need bytes out of the index, if there are so
+// many, in the order of the policy, at most removeBatch. The caller removes their files.
+func (c *Cache) victimsLocked(need int64, why reason) []*block {
+	var victims []*block
+	for b := range c.mu.policy.victims() {
+		if b.refs > 0 {
+			continue
+		}
+		victims = append(victims, b)
+		need -= c.mu.bytes(b)
+		b.dead = true
+		c.mu.remove(b)
+		c.meters.m.CacheEvictions.WithLabelValues(string(why)).Inc()
+		if need <= 0 || len(victims) == removeBatch {
+			break
+		}
+	}
+	return victims
+}
+
+// emptyTrash removes the dead blocks that have no user any more.
+func (c *Cache) emptyTrash() {
+	for {
+		c.mu.Lock()
+		n := min(len(c.mu.trash), removeBatch)
+		batch := c.mu.trash[:n:n]
+		c.mu.trash = c.mu.trash[n:]
+		if len(c.mu.trash) == 0 {
+			c.mu.trash = nil
+		}
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		c.removeFiles(batch)
+	}
+}
+
+// removeFiles removes dead blocks without users: first their records say that the files do not count,
+// then the files go, then the records. Only then their space is free. What can not be removed now stays
+// counted and is tried again.
+func (c *Cache) removeFiles(blocks []*block) {
+	var intent, forget meta.Changes
+	for _, b := range blocks {
+		if b.onDisk {
+			rec := b.record(meta.BlockFilling)
+			intent.PutBlock(&rec)
+		}
+	}
+	if err := c.db.Write(&intent, false); err != nil {
+		c.survived(kindMeta, err) // the files still have to go: the limit is hard
+	}
+	c.cfg.Faults.Point(faults.Scope{Operation: "cache.remove"})
+	var removed int64
+	for _, b := range blocks {
+		if b.onDisk {
+			c.handles.drop(b.fileID)
+			if err := c.dev.Remove(b.fileID); err != nil {
+				c.survived(kindRemove, err)
+				c.retry.addBlock(b)
+				continue
+			}
+			forget.DeleteBlock(b.fileID)
+		}
+		c.mu.Lock()
+		removed += c.mu.bytes(b)
+		c.mu.Unlock()
+	}
+	c.cfg.Faults.Point(faults.Scope{Operation: "cache.removed"})
+	if err := c.db.Write(&forget, false); err != nil {
+		c.survived(kindMeta, err)
+		c.retry.addChanges(forget)
+	}
+	c.mu.Lock()
+	c.mu.resident -= removed
+	c.spaceLocked()
+	c.mu.Unlock()
+}
+
+// touchLocked says that b is read now.
+func (c *Cache) touchLocked(b *block) {
+	c.mu.policy.touch(b)
+	b.used = now()
+	if !b.usedDirty {
+		b.usedDirty = true
+		c.mu.dirty = append(c.mu.dirty, b)
+	}
+}
+
+// writeUsed writes recency back. A failure loses it, no more.
+func (c *Cache) writeUsed() {
+	c.mu.Lock()
+	dirty := c.mu.dirty
+	c.mu.dirty = nil
+	c.mu.Unlock()
+	for len(dirty) > 0 {
+		var ch meta.Changes
+		n := min(len(dirty), usedBatch)
+		c.mu.Lock()
+		for _, b := range dirty[:n] {
+			b.usedDirty = false
+			if !b.dead {
+				ch.PutUsed(b.fileID, b.used)
+			}
+		}
+		c.mu.Unlock()
+		dirty = dirty[n:]
+		if err := c.db.Write(&ch, false); err != nil {
+			c.survived(kindMeta, err)
+		}
+	}
+}

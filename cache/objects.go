@@ -1,0 +1,371 @@
+package cache
+
+import (
+	"container/list"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"unistore/meta"
+	"unistore/object"
+)
+
+const (
+	stripes = 64
+	// saveChecked is how much newer Entry.Checked must be than its record to be worth a write. After
+	// a restart an entry may look older than it is, never newer.
+	saveChecked = 5 * time.Minute
+)
+
+// objects keeps what is known of objects: in memory for the last used, in the database for those whose headers
+// are known. Keys are spread over stripes.
+type objects struct {
+	c     *Cache
+	limit int // entries of a stripe
+	seed  maphash.Seed
+	clock atomic.Uint64 // of Tokens and Forgets
+	all   [stripes]stripe
+}
+
+type stripe struct {
+	// wr orders the database writes of the stripe as the changes in memory are ordered. It is held during
+	// them (they are not synced), and mu may be taken inside.
+	wr sync.Mutex
+	mu struct {
+		sync.Mutex
+		known     map[Key]*known
+		used      list.List // of *known, the last used in front
+		forgotten Token     // Tokens up to this one are void
+	}
+}
+
+// known is the entry of one object. Guarded by stripe.mu; entry is replaced, its maps never change.
+type known struct {
+	key    Key
+	entry  Entry
+	token  Token     // of the last Learn
+	saved  time.Time // Checked in the database
+	stored bool      // there may be a record in the database
+	// gone: the object was forgotten but the record could not be deleted. The entry stays in its way.
+	gone bool
+	elem *list.Element // in used; nil: not to be evicted
+}
+
+func newObjects(c *Cache, limit int) *objects {
+	o := &objects{c: c, limit: max(1, limit/stripes), seed: maphash.MakeSeed()}
+	for i := range o.all {
+		o.all[i].mu.known = make(map[Key]*known)
+	}
+	return o
+}
+
+func (o *objects) stripe(k Key) *stripe {
+	return &o.all[maphash.Comparable(o.seed, k)%stripes]
+}
+
+func (o *objects) len() int {
+	n := 0
+	for i := range o.all {
+		s := &o.all[i]
+		s.mu.Lock()
+		n += s.mu.used.Len()
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Begin starts the history of a request to the upstream about k. The Token is good for other keys too: a listing
+// takes one for all that it will list.
+func (c *Cache) Begin(Key) Token { return Token(c.objects.clock.Add(1)) }
+
+// Stat returns what is known of k. The maps and slices in it are shared: not to be changed.
+func (c *Cache) Stat(k Key) (Entry, bool) {
+	s := c.objects.stripe(k)
+	s.mu.Lock()
+	if e, ok, found := s.getLocked(k); found {
+		s.mu.Unlock()
+		return e, ok
+	}
+	forgotten := s.mu.forgotten
+	s.mu.Unlock()
+
+	rec, err := c.db.Object(meta.ObjectKey(k))
+	if err != nil {
+		c.absent(err)
+		return Entry{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok, found := s.getLocked(k); found {
+		return e, ok
+	}
+	if s.mu.forgotten != forgotten {
+		return Entry{}, false
+	}
+	kn := &known{key: k, entry: Entry(rec), saved: rec.Checked, stored: true}
+	c.objects.addLocked(s, kn)
+	return kn.entry, true
+}
+
+// absent counts a failure to read a record, unless there is none.
+func (c *Cache) absent(err error) {
+	if !errors.Is(err, meta.ErrNotExist) {
+		c.survived(kindMeta, err)
+	}
+}
+
+// getLocked returns the entry in memory. found says that the database need not be asked.
+func (s *stripe) getLocked(k Key) (e Entry, ok, found bool) {
+	kn := s.mu.known[k]
+	switch {
+	case kn == nil:
+		return Entry{}, false, false
+	case kn.gone:
+		return Entry{}, false, true
+	case kn.elem != nil:
+		s.mu.used.MoveToFront(kn.elem)
+	}
+	return kn.entry, true, true
+}
+
+// addLocked keeps kn in memory and returns what had to make room for it.
+func (o *objects) addLocked(s *stripe, kn *known) []*known {
+	s.mu.known[kn.key] = kn
+	kn.elem = s.mu.used.PushFront(kn)
+	var out []*known
+	for s.mu.used.Len() > o.limit {
+		old := s.mu.used.Remove(s.mu.used.Back()).(*known) //nolint:forcetypeassert // only those are put in
+		old.elem = nil
+		delete(s.mu.known, old.key)
+		out = append(out, old)
+	}
+	return out
+}
+
+// Learn takes in what the upstream has said about k, asked after t was taken. It does nothing and returns
+// false when k was forgotten since, or when a later question brought another version. Another ETag than
+// the known one drops the old version's blocks; the same one confirms it. Attributes without
+// headers leave known headers of the same version alone.
+func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
+	s := c.objects.stripe(k)
+	s.wr.Lock()
+	defer s.wr.Unlock()
+	c.Stat(k) // what is only in the database comes into memory
+
+	s.mu.Lock()
+	old := s.mu.known[k]
+	if t <= s.mu.forgotten || old != nil && !old.gone && !old.accepts(t, attrs) {
+		s.mu.Unlock()
+		return false
+	}
+	kn := &known{key: k, token: t, entry: Entry{Attrs: attrs, Checked: time.Now()}}
+	var replaced *object.Attrs
+	if old != nil {
+		kn.stored, kn.saved = old.stored, old.saved
+		if !old.gone {
+			kn.merge(old)
+			if !sameVersion(old.entry.Attrs, attrs) {
+				replaced = &old.entry.Attrs
+			}
+		}
+		if old.elem != nil {
+			s.mu.used.Remove(old.elem)
+		}
+	}
+	evicted := c.objects.addLocked(s, kn)
+	save := kn.worthSaving(old)
+	s.mu.Unlock()
+
+	c.saveObject(s, kn, save, evicted)
+	if replaced != nil {
+		c.dropVersion(idOf(k, *replaced), reasonVersion)
+	}
+	return true
+}
+
+// sameVersion: without an ETag nothing is known to be the same.
+func sameVersion(a, b object.Attrs) bool { return a.ETag != "" && a.ETag == b.ETag && a.Size == b.Size }
+
+// accepts reports whether an answer to the question t may change what is known.
+func (kn *known) accepts(t Token, attrs object.Attrs) bool {
+	return t >= kn.token || sameVersion(kn.entry.Attrs, attrs)
+}
+
+// merge keeps of the older entry what the new one does not know.
+func (kn *known) merge(old *known) {
+	was, is := &old.entry.Attrs, &kn.entry.Attrs
+	kn.token = max(kn.token, old.token)
+	if !sameVersion(*was, *is) {
+		return
+	}
+	if old.entry.Checked.After(kn.entry.Checked) {
+		kn.entry.Checked = old.entry.Checked
+	}
+	// The same bytes can be written again with other headers. A listing shows that by a later time;
+	// the times of a listing and of headers may differ below a second.
+	rewritten := is.ModTime.Sub(was.ModTime) >= time.Second
+	if !is.HeadersKnown && was.HeadersKnown && !rewritten {
+		*is = *was
+	}
+	if len(is.Checksums) == 0 && !rewritten {
+		is.Checksums = was.Checksums
+	}
+}
+
+// worthSaving reports whether the entry differs from its record enough to be written.
+func (kn *known) worthSaving(old *known) bool {
+	if !kn.stored {
+		return kn.entry.Attrs.HeadersKnown
+	}
+	if old == nil || old.gone || !sameVersion(old.entry.Attrs, kn.entry.Attrs) ||
+		old.entry.Attrs.HeadersKnown != kn.entry.Attrs.HeadersKnown ||
+		!old.entry.Attrs.ModTime.Equal(kn.entry.Attrs.ModTime) {
+		return true
+	}
+	return kn.entry.Checked.Sub(kn.saved) >= saveChecked
+}
+
+// saveObject writes kn's record and deletes those of entries that left memory and have no block. The
+// caller holds s.wr.
+func (c *Cache) saveObject(s *stripe, kn *known, save bool, evicted []*known) {
+	var ch meta.Changes
+	if save {
+		ch.PutObject(meta.ObjectKey(kn.key), meta.Object(kn.entry))
+	}
+	for _, old := range evicted {
+		if old.stored && !c.hasBlocks(idOf(old.key, old.entry.Attrs)) {
+			ch.DeleteObject(meta.ObjectKey(old.key))
+		}
+	}
+	err := c.db.Write(&ch, false)
+	if err != nil {
+		c.survived(kindMeta, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil:
+		if kn.elem != nil && kn.stored { // the record is of another version: kn stays in its way
+			s.mu.used.Remove(kn.elem)
+			kn.elem = nil
+		}
+	case save:
+		kn.stored, kn.saved = true, kn.entry.Checked
+	}
+}
+
+// Forget drops all that is known of k and its blocks, and makes Tokens taken before void. When it returns no
+// read that starts later is served from what was there.
+func (c *Cache) Forget(k Key) {
+	s := c.objects.stripe(k)
+	s.wr.Lock()
+	defer s.wr.Unlock()
+	e, ok := c.Stat(k)
+	s.mu.Lock()
+	s.mu.forgotten = Token(c.objects.clock.Add(1))
+	if old := s.mu.known[k]; old != nil && old.elem != nil {
+		s.mu.used.Remove(old.elem)
+	}
+	// Until the record is deleted nobody reads it.
+	s.mu.known[k] = &known{key: k, gone: true, stored: true}
+	s.mu.Unlock()
+
+	var ch meta.Changes
+	ch.DeleteObject(meta.ObjectKey(k))
+	if err := c.db.Write(&ch, false); err != nil {
+		c.survived(kindMeta, err)
+		c.retry.addChanges(ch)
+	} else {
+		s.mu.Lock()
+		delete(s.mu.known, k)
+		s.mu.Unlock()
+	}
+	if ok {
+		c.dropVersion(idOf(k, e.Attrs), reasonForget)
+	}
+}
+
+// expire deletes records of objects without blocks, beyond what memory would hold of them. It runs once,
+// beside everything else.
+func (o *objects) expire() {
+	c := o.c
+	kept, limit := 0, o.limit*stripes
+	var extra []Key
+	err := c.db.Objects(func(k meta.ObjectKey, rec meta.Object, err error) error {
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		switch {
+		case err != nil:
+			extra = append(extra, Key(k))
+		case c.hasBlocks(idOf(Key(k), rec.Attrs)):
+		case kept < limit:
+			kept++
+		default:
+			extra = append(extra, Key(k))
+		}
+		return nil
+	})
+	if err != nil && c.ctx.Err() == nil {
+		c.survived(kindMeta, err)
+	}
+	for _, k := range extra {
+		if c.ctx.Err() != nil {
+			return
+		}
+		o.expireOne(k)
+	}
+}
+
+// expireOne deletes the record of k unless it is in use.
+func (o *objects) expireOne(k Key) {
+	s := o.stripe(k)
+	s.wr.Lock()
+	defer s.wr.Unlock()
+	s.mu.Lock()
+	inMemory := s.mu.known[k] != nil
+	s.mu.Unlock()
+	if inMemory {
+		return
+	}
+	var ch meta.Changes
+	ch.DeleteObject(meta.ObjectKey(k))
+	if err := o.c.db.Write(&ch, false); err != nil {
+		o.c.survived(kindMeta, err)
+	}
+}
+
+// hasBlocks reports whether the version is in the index.
+func (c *Cache) hasBlocks(id versionID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.versions[id] != nil
+}
+
+// dropStep is how many blocks are dropped under one hold of the lock.
+const dropStep = 512
+
+// dropVersion forgets a version: nobody finds its blocks from now on. Readers who are in the midst of it go on
+// around the cache.
+func (c *Cache) dropVersion(id versionID, why reason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.mu.versions[id]
+	if v == nil {
+		return
+	}
+	c.mu.forget(v)
+	for _, s := range v.streams {
+		s.wakeLocked()
+	}
+	for n := 1; v.blocks != nil; n++ {
+		c.dropLocked(v.blocks, why)
+		if n%dropStep == 0 {
+			c.mu.Unlock()
+			c.mu.Lock()
+		}
+	}
+	c.spaceLocked()
+}

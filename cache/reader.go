@@ -1,0 +1,322 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"unistore/byterange"
+)
+
+// maxFailures is how many fills in a row may fail under a reader, without a byte in between, before it
+// gives up. The upstream's policy has retried requests already; this is for bodies that break.
+const maxFailures = 3
+
+// Reader delivers the bytes of one ReadRequest. It is for one goroutine at a time. Close it.
+type Reader struct {
+	c      *Cache
+	req    ReadRequest
+	v      *version
+	ctx    context.Context // ends with the request's or with Close
+	cancel context.CancelFunc
+	result Result
+
+	pos, end int64 // what is still to be delivered
+	endPage  int64
+	ahead    int64 // pages below need no more looking ahead
+	missing  int64 // bytes that were not resident at the start and have not been delivered yet
+	miss     int64 // the first page that was not resident at the start
+	failures int
+	cur      *span // bytes at pos that are ready; nil when none
+	waited   bool  // the bytes at pos were waited for
+
+	subs   []*fill // that the reader keeps alive; its own entries
+	around *around // the reader has left the cache; nil while it has not
+	closed bool
+}
+
+// Read opens a range of a version. It returns when the first byte is ready to be sent, so that a failure can
+// still become a status. ctx covers the whole life of the Reader: when it is done, reading
+// fails. Besides the upstream's errors: ErrChanged, ErrNotCached, ErrClosed. req.First is consumed in any case.
+func (c *Cache) Read(ctx context.Context, req ReadRequest) (*Reader, error) {
+	r := &Reader{
+		c: c, req: req,
+		pos: req.Range.Off, end: req.Range.End(), endPage: pagesUpTo(req.Range.End()),
+	}
+	if err := r.begin(ctx); err != nil {
+		req.First.close()
+		return nil, err
+	}
+	if err := r.open(); err != nil {
+		r.shut()
+		return nil, err
+	}
+	c.meters.read(r.result)
+	return r, nil
+}
+
+// close ends a response that is not used. f may be nil.
+func (f *First) close() {
+	if f != nil && f.Body != nil {
+		_ = f.Body.Close() // what it would have said does not matter any more
+	}
+}
+
+// begin checks the request and takes the version.
+func (r *Reader) begin(ctx context.Context) error {
+	c, req := r.c, &r.req
+	whole := byterange.Range{Len: req.Attrs.Size}
+	if req.Range.Empty() || req.Range.Off < 0 || !whole.Contains(req.Range) {
+		return fmt.Errorf("cache: range %+v is not inside an object of %d bytes", req.Range, req.Attrs.Size)
+	}
+	if req.First != nil && (!whole.Contains(req.First.Range) || req.First.Body == nil) {
+		return fmt.Errorf("cache: response of range %+v for an object of %d bytes", req.First.Range, req.Attrs.Size)
+	}
+	// Without an ETag nothing says that two fetches bring the same version.
+	if req.Attrs.ETag == "" || req.Attrs.Size > c.math.maxObject() {
+		req.NoStore = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.closed {
+		return ErrClosed
+	}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.v = c.mu.acquireVersion(idOf(req.Key, req.Attrs), req.Attrs.Size)
+	c.mu.readers++
+	return nil
+}
+
+// open looks what is resident, puts the response under way to use and gets the first bytes.
+func (r *Reader) open() error {
+	r.survey()
+	if r.req.OnlyCached && r.result.Source != SourceCache {
+		r.req.First.close()
+		return ErrNotCached
+	}
+	r.adopt()
+	cur, err := r.next()
+	r.cur = cur
+	if r.around != nil {
+		r.result.Source, r.result.Stored, r.result.Collapsed = SourceBypass, false, false
+	}
+	return err
+}
+
+// surveyLimit is how many blocks of the range survey looks at: beyond it, it supposes that
+// they are missing.
+const surveyLimit = 1 << 14
+
+// surveyStep is how many blocks it looks at under one hold of the lock.
+const surveyStep = 512
+
+// survey fills result, ahead and missing by what the index says now.
+func (r *Reader) survey() {
+	c := r.c
+	res := Result{Memory: true, Stored: !r.req.NoStore && !r.req.OnlyCached}
+	first := int64(-1) // the first missing page
+	resident := int64(0)
+	index, _ := c.math.split(pageOf(r.pos))
+	c.mu.Lock()
+	for n := 1; n <= surveyLimit && c.math.first(index) < r.endPage; n++ {
+		from := max(pageOf(r.pos), c.math.first(index))
+		to := min(r.endPage, c.math.first(index)+c.math.pages)
+		b, p := c.mu.find(r.v, from)
+		for page := from; page < to && b != nil; page, p = page+1, p+1 {
+			if !b.has(p) {
+				continue
+			}
+			resident += min(r.end, (page+1)*PageSize) - max(r.pos, page*PageSize)
+			res.Memory = res.Memory && b.isVerified(p)
+		}
+		if first < 0 {
+			if b == nil {
+				first = from
+			} else if _, p := c.math.split(from); from+int64(b.run(p, int(to-from))) < to {
+				first = from + int64(b.run(p, int(to-from)))
+			}
+			if first >= 0 {
+				res.Collapsed = b != nil && b.flight(int(first-c.math.first(index))) != nil || c.promisedLocked(r.v, first) != nil
+			}
+		}
+		if first >= 0 && r.v.count == 0 {
+			break
+		}
+		index++
+		if n%surveyStep == 0 {
+			c.mu.Unlock()
+			c.mu.Lock()
+		}
+	}
+	c.mu.Unlock()
+	r.missing = r.end - r.pos - resident
+	r.ahead, r.miss = r.endPage, first
+	if r.missing > 0 {
+		res.Source, res.Memory, res.Partial = SourceFill, false, resident > 0
+		r.ahead = max(first, 0)
+	} else {
+		res.Stored = false
+	}
+	r.result = res
+}
+
+// Result says what was known when the first byte was ready.
+func (r *Reader) Result() Result { return r.result }
+
+// next returns bytes at pos, waiting for them as long as it takes. Its errors are final: nothing more
+// is to be sent.
+func (r *Reader) next() (*span, error) {
+	for {
+		if r.closed {
+			return nil, errReaderClosed
+		}
+		if err := r.ctx.Err(); err != nil {
+			return nil, context.Cause(r.ctx)
+		}
+		if r.around != nil {
+			return r.nextAround()
+		}
+		s, wait, err := r.look()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case s != nil:
+			r.lookAhead()
+			ok, err := r.secure(s)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				return s, nil
+			}
+		case wait.f != nil:
+			r.waited = true
+			if err := r.await(wait); err != nil {
+				return nil, err
+			}
+		case r.req.OnlyCached:
+			return nil, ErrNotCached
+		case r.req.NoStore:
+			r.goAround()
+		default:
+			r.waited = true
+			if err := r.lead(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// errReaderClosed is for use after Close.
+var errReaderClosed = errors.New("cache: read of a closed Reader")
+
+// wait is a fill to wait for, and the channel that its next progress closes.
+type wait struct {
+	f    *fill
+	wake <-chan struct{}
+}
+
+// look finds the bytes at pos: a span when they are there, a fill when one brings them, or neither. The
+// span's block is acquired.
+func (r *Reader) look() (*span, wait, error) {
+	c := r.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.closed {
+		return nil, wait{}, ErrClosed
+	}
+	page := pageOf(r.pos)
+	b, p := c.mu.find(r.v, page)
+	r.pruneLocked()
+	if b != nil && b.has(p) {
+		c.acquireLocked(b)
+		c.touchLocked(b)
+		n := b.run(p, int(min(r.endPage-page, checkPages)))
+		off := r.pos % (c.math.pages * PageSize)
+		s := &span{r: r, b: b, p: p, pages: n, off: off}
+		s.n = min(r.end, (page+int64(n))*PageSize) - r.pos
+		return s, wait{}, nil
+	}
+	if s, w := r.edgeLocked(); s != nil || w.f != nil {
+		return s, w, nil
+	}
+	if r.v.gone && !r.req.OnlyCached {
+		r.req.NoStore = true // forgotten meanwhile: nothing is kept for it, see dropVersion
+		return nil, wait{}, nil
+	}
+	f := c.promisedLocked(r.v, page)
+	if b != nil && b.flight(p) != nil {
+		f = b.flight(p)
+	}
+	if f == nil || r.req.NoStore {
+		return nil, wait{}, nil
+	}
+	r.joinLocked(f)
+	return nil, f.waitLocked(), nil
+}
+
+// waitLocked returns what to wait on for f's next progress.
+func (f *fill) waitLocked() wait {
+	if f.wake == nil {
+		f.wake = make(chan struct{})
+	}
+	return wait{f, f.wake}
+}
+
+// edgeLocked looks for pos in the edges of the stream that this reader has brought.
+func (r *Reader) edgeLocked() (*span, wait) {
+	for _, f := range r.subs {
+		if f.leader != r {
+			continue
+		}
+		for _, e := range [...]*edge{f.head, f.tail} {
+			if e == nil || r.pos < e.rng.Off || r.pos >= e.rng.End() {
+				continue
+			}
+			if e.data != nil {
+				data := e.data[r.pos-e.rng.Off:]
+				return &span{r: r, mem: data[:min(int64(len(data)), r.end-r.pos)], n: min(int64(len(data)), r.end-r.pos)}, wait{}
+			}
+			if !f.done {
+				return nil, f.waitLocked()
+			}
+		}
+	}
+	return nil, wait{}
+}
+
+// await waits for progress of a fill, and decides what its end means for this reader.
+func (r *Reader) await(w wait) error {
+	select {
+	case <-w.wake:
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
+	r.c.mu.Lock()
+	done, err, began := w.f.done, w.f.err, w.f.began
+	r.c.mu.Unlock()
+	if !done || err == nil {
+		return nil
+	}
+	return r.failed(w.f, err, began)
+}
+
+// failed decides after a fill has failed: nil is to look again, and perhaps lead the next one.
+func (r *Reader) failed(f *fill, err error, began bool) error {
+	switch {
+	case errors.Is(err, errAround):
+		r.goAround()
+		return nil
+	case errors.Is(err, errAbandoned):
+		return nil
+	case errors.Is(err, ErrChanged), errors.Is(err, ErrClosed):
+		return err
+	case f.leader == r && !began:
+		return err // its own request was refused, retries included
+	}
+	if r.failures++; r.failures >= maxFailures {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"unistore/meta"
+)
+
+// fileIDLease is how many file ids one run may use up: more than it can. Ids are 64 bit, so there are
+// 2^24 runs.
+const fileIDLease = 1 << 40
+
+// lockDir makes dir and takes the lock of its LOCK file, which lasts as long as the file is open or
+// the process lives.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	path := filepath.Join(dir, "LOCK")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640) //nolint:gosec // the operator's path
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a file descriptor
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cache: %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+// bootID returns what the kernel draws at every boot, or nothing when it can not be read.
+func bootID() string {
+	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// run returns the Run record of this run while it lasts.
+func (c *Cache) run() meta.Run {
+	return meta.Run{BootID: c.cfg.BootID, BlockSize: c.cfg.BlockSize}
+}
+
+// recover loads the index. What can not be trusted is discarded: everything after a change of the block
+// size, metadata after the machine went down under a running cache (its last writes may be lost), files without
+// a record when the database is new. The normal path neither walks the directory nor looks at files.
+func (c *Cache) recover() error {
+	last, err := c.db.Run()
+	if err != nil && !meta.IsAbsent(err) {
+		return fmt.Errorf("cache: read how the last run ended: %w", err)
+	}
+	known := err == nil
+	crashed := known && !last.Clean && (last.BootID != c.cfg.BootID || c.cfg.BootID == "")
+	if known && last.BlockSize != c.cfg.BlockSize {
+		c.cfg.Log.Warn().Int64("was", last.BlockSize).Int64("is", c.cfg.BlockSize).
+			Msg("the block size has changed: starting with an empty cache")
+		known = false
+	}
+	if !known {
+		if err := c.db.DiscardBlocks(); err != nil {
+			return fmt.Errorf("cache: discard old blocks: %w", err)
+		}
+	}
+	if !known || crashed {
+		if err := c.db.DiscardObjects(); err != nil {
+			return fmt.Errorf("cache: discard old metadata: %w", err)
+		}
+	}
+	first, err := c.db.LeaseFileIDs(fileIDLease)
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	c.fileID.Store(first - 1) // the last one used
+	if err := c.db.PutRun(c.run()); err != nil {
+		return fmt.Errorf("cache: mark the directory in use: %w", err)
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	if !known || crashed {
+		indexed := c.indexedFiles()
+		c.bg.Go(func() { c.sweep(first, indexed) })
+	}
+	c.bg.Go(c.objects.expire)
+	return nil
+}
+
+// load fills the index from the database and removes what was being filled or removed when the last run
+// ended. No other goroutine runs yet, the lock is for the form.
+func (c *Cache) load() error {
+	c.mu.Lock()
+	blocks, dead, unreadable, err := c.readBlocksLocked()
+	c.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("cache: load the index: %w", err)
+	}
+	var ch meta.Changes
+	for _, id := range unreadable {
+		c.survived(kindMeta, fmt.Errorf("record of block file %x: %w", id, meta.ErrCorrupt))
+		if err := c.dev.Remove(id); err != nil {
+			c.survived(kindRemove, err)
+			continue
+		}
+		ch.DeleteBlock(id)
+	}
+	stray, err := c.readUsed(blocks)
+	if err != nil {
+		return fmt.Errorf("cache: load the recency: %w", err)
+	}
+	for _, id := range stray {
+		ch.DeleteBlock(id)
+	}
+	if err := c.db.Write(&ch, false); err != nil {
+		return fmt.Errorf("cache: clean up: %w", err)
+	}
+	c.order(blocks)
+	for batch := range slices.Chunk(dead, removeBatch) {
+		c.removeFiles(batch)
+	}
+	c.mu.Lock()
+	c.spaceLocked()
+	c.mu.Unlock()
+	return nil
+}
+
+// readBlocksLocked reads all block records. The blocks that count are in the index, but not yet in the
+// order of their use.
+func (c *Cache) readBlocksLocked() (blocks map[uint64]*block, dead []*block, unreadable []uint64, err error) {
+	blocks = make(map[uint64]*block)
+	// Records are in the order of file ids: of two of one block the later is the newer file.
+	err = c.db.Blocks(func(rec *meta.Block, err error) error {
+		if err == nil && !c.sound(rec) {
+			err = meta.ErrCorrupt
+		}
+		if err != nil {
+			unreadable = append(unreadable, rec.FileID)
+			return nil
+		}
+		v := c.mu.acquireVersion(rec.Object, rec.Size)
+		defer c.mu.releaseVersion(v)
+		b := &block{v: v, index: rec.Index, fileID: rec.FileID, origin: rec.Origin, onDisk: true}
+		b.setPages(&rec.Pages)
+		if rec.State != meta.BlockReady || b.count() == 0 {
+			// What such a file takes is not known. It goes before anything is written.
+			*b = block{v: v, index: b.index, fileID: b.fileID, origin: b.origin, onDisk: true, dead: true}
+			dead = append(dead, b)
+			return nil
+		}
+		if old := c.mu.blocks[blockKey{v.seq, b.index}]; old != nil {
+			old.dead = true
+			c.mu.remove(old)
+			delete(blocks, old.fileID)
+			dead = append(dead, old)
+		}
+		c.mu.add(b)
+		c.mu.resident += c.mu.bytes(b)
+		blocks[b.fileID] = b
+		return nil
+	})
+	return blocks, dead, unreadable, err
+}
+
+// sound reports whether a record fits the geometry.
+func (c *Cache) sound(rec *meta.Block) bool {
+	if rec.Size <= 0 || rec.Size > c.math.maxObject() || c.math.first(rec.Index) >= pagesUpTo(rec.Size) {
+		return false
+	}
+	return rec.State != meta.BlockReady || len(rec.CRC) == c.math.count(rec.Index, rec.Size)
+}
+
+// readUsed gives the blocks their recency and returns the ids that have one and no block.
+func (c *Cache) readUsed(blocks map[uint64]*block) (stray []uint64, err error) {
+	err = c.db.Used(func(id uint64, used uint32) error {
+		if b := blocks[id]; b != nil {
+			b.used = used
+		} else {
+			stray = append(stray, id)
+		}
+		return nil
+	})
+	return stray, err
+}
+
+// order makes the policy's order that of use; blocks never used go by age.
+func (c *Cache) order(blocks map[uint64]*block) {
+	list := make([]*block, 0, len(blocks))
+	for _, b := range blocks {
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b *block) int {
+		if a.used != b.used {
+			return int(int64(a.used) - int64(b.used))
+		}
+		return int(int64(a.fileID - b.fileID)) //nolint:gosec // ids are below 2^63
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range list {
+		c.mu.policy.touch(b)
+	}
+}
+
+// indexedFiles returns the ids of the files that have a record.
+func (c *Cache) indexedFiles() map[uint64]*block {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	files := make(map[uint64]*block, len(c.mu.blocks))
+	for _, b := range c.mu.blocks {
+		files[b.fileID] = b
+	}
+	return files
+}
+
+// sweep brings files and records together after the machine went down or the database was lost: it
+// removes files from before first that have no record, and drops blocks whose file is missing.
+func (c *Cache) sweep(first uint64, indexed map[uint64]*block) {
+	seen := make(map[uint64]bool, len(indexed))
+	orphans := 0
+	err := c.dev.Walk(func(id uint64) error {
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		if indexed[id] != nil {
+			seen[id] = true
+		} else if id < first {
+			orphans++
+			if err := c.dev.Remove(id); err != nil {
+				c.survived(kindRemove, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.cfg.Log.Warn().Err(err).Msg("the clean-up of the cache directory stopped")
+		return
+	}
+	missing := 0
+	for id, b := range indexed {
+		if !seen[id] {
+			missing++
+			c.drop(b, reasonError)
+		}
+	}
+	c.cfg.Log.Info().Int("orphans", orphans).Int("missing", missing).Msg("cleaned up the cache directory")
+}
