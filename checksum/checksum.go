@@ -1,7 +1,7 @@
 package checksum
 
 import (
-	"crypto/sha1" //nolint:gosec // S3 names it; it is a checksum here, not a signature.
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"

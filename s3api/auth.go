@@ -86,7 +86,7 @@ func (v *Verifier) Verify(r *Request) (*Auth, error) {
 	}
 	cred, ok := v.creds.Lookup(c.accessKey)
 	if !ok {
-		return nil, &Error{Code: "InvalidAccessKeyId", Fields: []Field{{"AWSAccessKeyId", c.accessKey}}}
+		return nil, &Error{Code: ErrInvalidAccessKeyId, Fields: []Field{{"AWSAccessKeyId", c.accessKey}}}
 	}
 	key, known := v.keys.get(&c, cred.SecretKey)
 	if err := c.checkSignature(r, key); err != nil {

@@ -1,7 +1,7 @@
 package s3api
 
 import (
-	"crypto/md5" //nolint:gosec // Content-MD5 is a checksum
+	"crypto/md5"
 	"encoding/base64"
 	"io"
 	"strconv"
@@ -63,7 +63,7 @@ func (a *Auth) Body(r *Request) (*Body, error) {
 	}
 	body := &Body{Reader: rd, Size: rd.left, Checksum: promises.checksum, MD5: promises.md5, Trailing: trailing}
 	if rd.left == 0 {
-		if err := rd.finish(); err != io.EOF {
+		if err := rd.finish(); err != nil {
 			return nil, err
 		}
 	}

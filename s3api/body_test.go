@@ -196,6 +196,7 @@ func TestBodyReadErrors(t *testing.T) {
 		{"short", nil, ErrIncompleteBody},
 		{"unexpected EOF", io.ErrUnexpectedEOF, ErrIncompleteBody},
 		{"reset", errors.New("connection reset by peer"), ErrIncompleteBody},
+		{"wrapped EOF", fmt.Errorf("broken chunk: %w", io.EOF), ErrIncompleteBody},
 		{"deadline", os.ErrDeadlineExceeded, ErrRequestTimeout},
 		{"timeout", fmt.Errorf("read: %w", timeoutError{}), ErrRequestTimeout},
 		{"ours", &Error{Code: ErrSlowDown, Close: true}, ErrSlowDown},

@@ -73,7 +73,7 @@ var chunkBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, m
 // newChunkReader decodes src to exactly length bytes.
 func newChunkReader(src io.Reader, length int64, cfg chunkConfig) *chunkReader {
 	c := &chunkReader{cfg: cfg, total: length, left: length}
-	c.br = chunkBuffers.Get().(*bufio.Reader) //nolint:forcetypeassert // the pool's New
+	c.br = chunkBuffers.Get().(*bufio.Reader)
 	c.br.Reset(src)
 	if cfg.chain != nil {
 		c.sum = sha256.New()

@@ -14,7 +14,7 @@ const (
 
 	headerContentSHA = "x-amz-content-sha256"
 	headerDate       = "x-amz-date"
-	headerToken      = "x-amz-security-token" //nolint:gosec // a name, not a token
+	headerToken      = "x-amz-security-token"
 	amzPrefix        = "x-amz-"
 
 	isoLayout = "20060102T150405Z"

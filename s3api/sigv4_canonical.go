@@ -31,7 +31,7 @@ var scratches = sync.Pool{New: func() any {
 // clients sign the path exactly as they send it; that is accepted too. Both forms name the same key, for
 // what was signed decodes to what is asked for.
 func (c *claim) checkSignature(r *Request, key *signingKey) error {
-	s := scratches.Get().(*scratch) //nolint:forcetypeassert // the pool's New
+	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	asSent := canonicalForm{hash: c.hash}
 	if s.holds(c, r, key, asSent) || s.holds(c, r, key, canonicalForm{hash: c.hash, rawPath: true}) {

@@ -86,9 +86,10 @@ func unescapeQuery(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c == '+' {
+		switch c {
+		case '+':
 			c = ' '
-		} else if c == '%' {
+		case '%':
 			if d, ok := unescape(s[i:]); ok {
 				c = d
 				i += 2

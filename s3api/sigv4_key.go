@@ -29,7 +29,7 @@ func deriveKey(secret, date, region string) *signingKey {
 
 // sign appends the raw signature of message to dst.
 func (k *signingKey) sign(dst, message []byte) []byte {
-	h := k.macs.Get().(hash.Hash) //nolint:forcetypeassert // the pool's New
+	h := k.macs.Get().(hash.Hash)
 	h.Reset()
 	_, _ = h.Write(message)
 	dst = h.Sum(dst)
