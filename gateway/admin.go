@@ -138,7 +138,6 @@ func (a *admin) routes() *fiber.App {
 	api.Get("/cache", func(c *fiber.Ctx) error { return c.JSON(a.state.cacheState()) })
 	api.Get("/upstreams", a.upstreams)
 	a.faultRoutes(api)
-	app.Use(func(*fiber.Ctx) error { return fiber.NewError(http.StatusNotFound, "there is no such call") })
 	return app
 }
 
