@@ -1,0 +1,261 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"unistore/cache"
+	"unistore/config"
+	"unistore/faults"
+	"unistore/meta"
+	"unistore/meta/fault"
+	"unistore/meta/rocks"
+	"unistore/metrics"
+	"unistore/multipart"
+	"unistore/netx"
+	"unistore/s3api"
+	"unistore/upstream"
+	"unistore/upstream/all"
+	upstreamfault "unistore/upstream/fault"
+)
+
+// drainTimeout bounds how long requests may go on after the gateway has been told to stop.
+const drainTimeout = 30 * time.Second
+
+// Options are what a Gateway gets besides its configuration.
+type Options struct {
+	Log     zerolog.Logger
+	Version string
+}
+
+// Gateway is the whole of UniStore in one process. New builds it, Run serves until its context ends and frees
+// everything.
+type Gateway struct {
+	cfg      *config.Config
+	opts     Options
+	log      zerolog.Logger
+	registry *prometheus.Registry
+	metrics  *metrics.Metrics
+	faults   *faults.Set
+	engine   meta.Engine
+	cache    *cache.Cache
+	stores   map[string]*upstream.Store
+	keys     *keyring
+	service  *service
+	server   *server
+	admin    *admin
+	budget   *netx.Budget
+	ready    atomic.Bool
+
+	listeners []net.Listener
+	cutAll    context.CancelFunc // ends every request that is still running
+	closers   []func() error     // in the order of construction; run backwards
+}
+
+// New builds the gateway: stores, cache, listeners. It listens already when it returns, so that a port that is
+// taken is an error here; nothing is accepted before Run. On an error everything is freed.
+func New(ctx context.Context, cfg *config.Config, opts Options) (g *Gateway, err error) {
+	g = &Gateway{cfg: cfg, opts: opts, log: opts.Log, registry: prometheus.NewRegistry()}
+	g.metrics = metrics.New(g.registry)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+			g = nil
+		}
+	}()
+	if err := g.setFaults(); err != nil {
+		return g, err
+	}
+	if err := g.openStores(ctx); err != nil {
+		return g, err
+	}
+	if err := g.openCache(); err != nil {
+		return g, err
+	}
+	g.compose()
+	if g.admin, err = g.openAdmin(); err != nil {
+		return g, err
+	}
+	return g, g.listen()
+}
+
+func (g *Gateway) setFaults() error {
+	g.faults = faults.New(func(name string) { g.metrics.FaultsInjected.WithLabelValues(name).Inc() })
+	for _, f := range g.cfg.Faults {
+		parsed, err := faults.Parse(f.Name, f.Params)
+		if err != nil {
+			return fmt.Errorf("faults: %w", err)
+		}
+		if err := g.faults.Put(parsed); err != nil {
+			return fmt.Errorf("faults: %w", err)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) openStores(ctx context.Context) error {
+	g.stores = map[string]*upstream.Store{}
+	for name, u := range g.cfg.Upstreams {
+		backend, err := all.New(ctx, name, u, g.log)
+		if err != nil {
+			return fmt.Errorf("upstream %s: %w", name, err)
+		}
+		if g.cfg.EnableFaults {
+			backend = upstreamfault.Wrap(backend, name, g.faults)
+		}
+		store := upstream.NewStore(name, backend, upstream.StoreConfig{
+			Metrics: g.metrics, Log: g.log, Timeout: u.Timeout, Retries: u.Retries, MaxConnections: u.MaxConnections,
+		})
+		g.stores[name] = store
+		g.closers = append(g.closers, store.Close)
+	}
+	return nil
+}
+
+// openCache opens the records and the cache over them. Records that are damaged beyond opening are dropped: the
+// cache is only a cache.
+func (g *Gateway) openCache() error {
+	c := g.cfg.Cache
+	dir := filepath.Join(c.Dir, "meta")
+	engine, err := rocks.Open(rocks.Config{Dir: dir})
+	if errors.Is(err, meta.ErrCorrupt) {
+		g.log.Error().Err(err).Msg("cache records are damaged; starting with an empty cache")
+		g.metrics.CacheErrors.WithLabelValues("meta").Inc()
+		if err := rocks.Destroy(dir); err != nil {
+			return fmt.Errorf("cache %s: %w", c.Dir, err)
+		}
+		engine, err = rocks.Open(rocks.Config{Dir: dir})
+	}
+	if err != nil {
+		return fmt.Errorf("cache %s: %w", c.Dir, err)
+	}
+	g.engine = engine
+	g.closers = append(g.closers, engine.Close)
+	if g.cfg.EnableFaults {
+		g.engine = fault.Wrap(engine, g.faults)
+	}
+	db, err := meta.NewDB(g.engine)
+	if err != nil {
+		return fmt.Errorf("cache %s: %w", c.Dir, err)
+	}
+	g.cache, err = cache.Open(cache.Config{
+		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
+		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree,
+		DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
+	})
+	if err != nil {
+		return fmt.Errorf("cache %s: %w", c.Dir, err)
+	}
+	g.closers = append(g.closers, g.cache.Close)
+	return nil
+}
+
+// compose makes the service and the rim in front of it.
+func (g *Gateway) compose() {
+	g.keys = newKeyring(g.cfg.Credentials)
+	g.service = &service{
+		cfg:    g.cfg,
+		routes: &routes{cfg: g.cfg, stores: g.stores},
+		keys:   g.keys,
+		verifier: s3api.NewVerifier(g.keys, s3api.VerifierConfig{
+			Region: g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
+		}),
+		cache:    g.cache,
+		learner:  newLearner(g.cache, time.Now),
+		uploader: multipart.NewUploader(multipart.Config{Metrics: g.metrics, Log: g.log, Faults: g.faults}),
+		metrics:  g.metrics, log: g.log, now: time.Now,
+	}
+	base, cut := context.WithCancel(context.Background())
+	g.cutAll = cut
+	g.server = newServer(base, g.service.serve, g.metrics, g.log)
+}
+
+// Run serves until ctx ends, then lets running requests finish (at most drainTimeout), and frees
+// everything. It returns nil after an orderly end.
+func (g *Gateway) Run(ctx context.Context) error {
+	group, running := errgroup.WithContext(ctx)
+	for _, l := range g.listeners {
+		group.Go(func() error { return g.server.Serve(l) })
+	}
+	group.Go(g.admin.serve)
+	g.ready.Store(true)
+	g.log.Info().Strs("listen", g.Addresses()).Str("version", g.opts.Version).Msg("serving")
+	group.Go(func() error {
+		<-running.Done()
+		g.ready.Store(false)
+		return g.drain()
+	})
+	err := group.Wait()
+	return errors.Join(err, g.close())
+}
+
+// drain stops accepting and waits for running requests.
+func (g *Gateway) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	g.log.Info().Dur("at_most", drainTimeout).Msg("draining")
+	err := g.server.Shutdown(ctx)
+	g.cutAll()
+	if adminErr := g.admin.close(); adminErr != nil {
+		g.log.Warn().Err(adminErr).Msg("the admin side did not stop well")
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		g.log.Warn().Msg("requests were cut: they did not finish in time")
+		return nil
+	}
+	return err
+}
+
+// close frees what New made, last first.
+func (g *Gateway) close() error {
+	if g.cutAll != nil {
+		g.cutAll()
+	}
+	var errs []error
+	if g.admin != nil {
+		errs = append(errs, g.admin.close())
+	}
+	for _, l := range g.listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		errs = append(errs, g.closers[i]())
+	}
+	g.closers, g.listeners = nil, nil
+	return errors.Join(errs...)
+}
+
+// Addresses returns where the S3 side listens, with the ports that the system chose.
+func (g *Gateway) Addresses() []string {
+	var out []string
+	for _, l := range g.listeners {
+		addr := l.Addr()
+		if addr.Network() == "unix" {
+			out = append(out, "unix:"+addr.String())
+			continue
+		}
+		out = append(out, addr.String())
+	}
+	return out
+}
+
+// AdminAddress returns where the admin side listens, with the port that the system chose.
+func (g *Gateway) AdminAddress() string { return g.admin.address() }
+
+// Reload takes over what can change while serving, and says what can not.
+func (g *Gateway) Reload(cfg *config.Config) (changed, ignored []string, err error) {
+	g.keys.replace(cfg.Credentials)
+	changed = append(changed, "credentials")
+	return changed, differences(g.cfg, cfg), nil
+}

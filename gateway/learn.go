@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/object"
+	"unistore/upstream"
+)
+
+// firstRun is how much the request that learns an object asks for at most (bytes): one run of the
+// cache, so that a whole small object comes with its attributes in one round trip and a big
+// one is not promised to the end.
+const firstRun = 16 << 20
+
+// learner finds out the current version of objects, once for everybody who asks at the same time.
+// A flight ends when the answer's headers are there; its body, if any, is the leader's.
+type learner struct {
+	cache *cache.Cache
+	now   func() time.Time
+
+	mu struct {
+		sync.Mutex
+		flights map[cache.Key]*flight
+	}
+}
+
+type flight struct {
+	done  chan struct{} // closed when attrs and err are set
+	attrs object.Attrs
+	err   error
+}
+
+func newLearner(c *cache.Cache, now func() time.Time) *learner {
+	l := &learner{cache: c, now: now}
+	l.mu.flights = map[cache.Key]*flight{}
+	return l
+}
+
+// learned is what is known after asking.
+type learned struct {
+	attrs object.Attrs
+	// first is the answer's body when this caller led and asked for bytes; it must be handed to
+	// cache.Read or closed.
+	first *cache.First
+	// asked: the upstream was asked, by us or by the flight that we joined.
+	asked bool
+	// release must be called once, after first has been handed on, so that those who wait find the fill.
+	release func()
+}
+
+// get returns the attributes of the object at key: those known when they are fresh, else the upstream's.
+// want is the range that the caller is going to read; nil when it wants no bytes.
+func (l *learner) get(ctx context.Context, t target, key string, want *byterange.Spec, force bool) (learned, error) {
+	ck := t.cacheKey(key)
+	for {
+		known, ok := l.cache.Stat(ck)
+		if ok && !force && known.Attrs.HeadersKnown && t.fresh(known.Checked, l.now()) {
+			return learned{attrs: known.Attrs, release: func() {}}, nil
+		}
+		f, lead := l.join(ck)
+		if lead {
+			var old *object.Attrs
+			if ok && known.Attrs.HeadersKnown {
+				old = &known.Attrs
+			}
+			return l.lead(ctx, f, t, key, want, old)
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return learned{}, ctx.Err()
+		}
+		if f.err == nil {
+			return learned{attrs: f.attrs, asked: true, release: func() {}}, nil
+		}
+		// A leader that left passes the turn; any other failure is everybody's.
+		if !errors.Is(f.err, upstream.Cancelled) {
+			return learned{}, f.err
+		}
+		if err := ctx.Err(); err != nil {
+			return learned{}, err
+		}
+	}
+}
+
+func (l *learner) join(ck cache.Key) (f *flight, lead bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, ok := l.mu.flights[ck]; ok {
+		return f, false
+	}
+	f = &flight{done: make(chan struct{})}
+	l.mu.flights[ck] = f
+	return f, true
+}
+
+// forget drops what is known of an object, after a write or when it turned out to have changed. Whoever asks
+// from now on does not join a flight that started before.
+func (l *learner) forget(ck cache.Key) {
+	l.mu.Lock()
+	delete(l.mu.flights, ck)
+	l.mu.Unlock()
+	l.cache.Forget(ck)
+}
+
+// lead asks the upstream. The flight stays until release, also on failure.
+func (l *learner) lead(ctx context.Context, f *flight, t target, key string, want *byterange.Spec, old *object.Attrs) (out learned, err error) {
+	ck := t.cacheKey(key)
+	land := sync.OnceFunc(func() {
+		l.mu.Lock()
+		if l.mu.flights[ck] == f {
+			delete(l.mu.flights, ck)
+		}
+		l.mu.Unlock()
+		close(f.done)
+	})
+	defer func() {
+		if err != nil {
+			f.err = err
+			land()
+		}
+	}()
+	token := l.cache.Begin(ck)
+	out.asked = true
+	out.release = land
+	if want == nil {
+		out.attrs, err = t.store.Stat(ctx, t.loc(key), upstream.StatOptions{Checksums: true})
+	} else {
+		out.attrs, out.first, err = open(ctx, t, key, *want, old)
+	}
+	switch {
+	case errors.Is(err, upstream.NotExist), errors.Is(err, upstream.NoBucket):
+		l.forget(ck)
+	case err == nil:
+		l.cache.Learn(ck, token, out.attrs)
+		f.attrs = out.attrs
+	}
+	return out, err
+}
+
+// open asks for the bytes of want, widened to pages, and learns the attributes from the answer. When the
+// version known as old is still current, the answer carries no bytes and old is returned.
+func open(ctx context.Context, t target, key string, want byterange.Spec, old *object.Attrs) (object.Attrs, *cache.First, error) {
+	opts := upstream.OpenOptions{Range: widen(want)}
+	opts.Checksums = true
+	if old != nil {
+		opts.IfNoneMatch = old.ETag
+	}
+	stream, err := t.store.Open(ctx, t.loc(key), opts)
+	switch {
+	case err == nil:
+		if stream.Range.Empty() {
+			stream.Body.Close()
+			return stream.Attrs, nil, nil
+		}
+		return stream.Attrs, &cache.First{Range: stream.Range, Body: stream.Body}, nil
+	case errors.Is(err, upstream.NotModified) && old != nil:
+		return *old, nil, nil
+	case errors.Is(err, upstream.RangeError):
+		// The object is empty or ends before the range: only its attributes can tell.
+		attrs, err := t.store.Stat(ctx, t.loc(key), upstream.StatOptions{Checksums: true})
+		return attrs, nil, err
+	default:
+		return object.Attrs{}, nil, err
+	}
+}
+
+// widen returns the range to ask the upstream for when want is wanted of an object of unknown size:
+// whole pages, at most firstRun. A suffix stays as it is: where its pages start is not known.
+func widen(want byterange.Spec) byterange.Spec {
+	if _, ok := want.IsSuffix(); ok {
+		return want
+	}
+	from, ok := want.IsFrom()
+	end := from + firstRun
+	if first, last, closed := want.IsClosed(); closed {
+		from, ok = first, true
+		end = min(last+1, first+firstRun)
+	}
+	if !ok {
+		from, end = 0, firstRun
+	}
+	from -= from % cache.PageSize
+	end = (end + cache.PageSize - 1) / cache.PageSize * cache.PageSize
+	return byterange.Closed(from, end-1)
+}

@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/object"
+	"unistore/s3api"
+	"unistore/upstream"
+)
+
+// getObject serves a read. The first byte is in hand before the status line is chosen.
+func (s *service) getObject(ctx context.Context, x *exchange, t target, op s3api.GetObject) (*s3api.Response, error) {
+	if err := checkOverrides(x, op.Select); err != nil {
+		return nil, err
+	}
+	if op.Select.VersionID != "" || op.Select.PartNumber != 0 {
+		return s.getDirect(ctx, x, t, op)
+	}
+	mode := parseCacheControl(x.Header)
+	res, err := s.getCached(ctx, x, t, op, mode)
+	if errors.Is(err, upstream.Changed) && !isS3(err) {
+		// The version changed between learning and reading, before the first byte: start over, once.
+		s.learner.forget(t.cacheKey(op.Key))
+		res, err = s.getCached(ctx, x, t, op, mode)
+	}
+	return res, err
+}
+
+func isS3(err error) bool {
+	_, ok := errors.AsType[*s3api.Error](err)
+	return ok
+}
+
+// cacheMode is what Cache-Control of a request asks of the cache.
+type cacheMode struct {
+	noStore, revalidate, onlyCached bool
+}
+
+func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api.GetObject, mode cacheMode) (*s3api.Response, error) {
+	ck := t.cacheKey(op.Key)
+	if mode.onlyCached {
+		known, ok := s.cache.Stat(ck)
+		if !ok || !known.Attrs.HeadersKnown || !t.fresh(known.Checked, s.now()) {
+			return nil, cache.ErrNotCached
+		}
+	}
+	l, err := s.learner.get(ctx, t, op.Key, &op.Range, mode.revalidate && !mode.onlyCached)
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	defer l.release()
+	drop := func() {
+		if l.first != nil {
+			l.first.Body.Close()
+		}
+	}
+	if err := op.Conditions.Check(l.attrs.ETag, l.attrs.ModTime); err != nil {
+		drop()
+		return nil, err
+	}
+	rng, err := op.Range.Resolve(l.attrs.Size)
+	if err != nil {
+		drop()
+		return nil, rangeError(l.attrs.Size, err)
+	}
+	if rng.Empty() {
+		drop()
+		return objectResponse(x, op, l.attrs, rng, nil), nil
+	}
+	reader, err := s.cache.Read(ctx, cache.ReadRequest{
+		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
+		Fetch:   fetcher(t.store, t.loc(op.Key), l.attrs.ETag),
+		NoStore: mode.noStore, OnlyCached: mode.onlyCached,
+	})
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	r := reader.Result()
+	x.source = sourceNames[r.Source]
+	res := objectResponse(x, op, l.attrs, rng, reader)
+	res.Set("Cache-Status", cacheStatus(r, mode, l.asked, res.Status))
+	return res, nil
+}
+
+// fetcher reads one version for the cache: anything else than that version is cache.ErrChanged.
+func fetcher(store *upstream.Store, loc upstream.Loc, etag string) cache.FetchFunc {
+	return func(ctx context.Context, r byterange.Range) (io.ReadCloser, error) {
+		stream, err := store.Open(ctx, loc, upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag})
+		if errors.Is(err, upstream.Changed) || errors.Is(err, upstream.NotExist) || errors.Is(err, upstream.RangeError) {
+			return nil, errors.Join(cache.ErrChanged, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if stream.Attrs.ETag != etag || stream.Range != r {
+			stream.Body.Close()
+			return nil, errors.Join(cache.ErrChanged, upstream.Errorf(upstream.Changed, "Open", "another version came back"))
+		}
+		return stream.Body, nil
+	}
+}
+
+// getDirect reads around the cache: another version, or a part by its number.
+func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api.GetObject) (*s3api.Response, error) {
+	opts := upstream.OpenOptions{Range: op.Range, StatOptions: statOptions(op.Select)}
+	if opts.PartNumber != 0 && op.HasRange {
+		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest, Message: "Cannot specify both Range header and partNumber query parameter."}
+	}
+	stream, err := t.store.Open(ctx, t.loc(op.Key), opts)
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	if err := op.Conditions.Check(stream.Attrs.ETag, stream.Attrs.ModTime); err != nil {
+		stream.Body.Close()
+		return nil, err
+	}
+	s.metrics.CacheReads.WithLabelValues("bypass").Inc()
+	x.source = sourceNames[cache.SourceBypass]
+	body := &countedBody{ReadCloser: stream.Body, served: s.metrics.CacheServed.WithLabelValues("bypass")}
+	op.HasRange = op.HasRange || opts.PartNumber != 0
+	res := objectResponse(x, op, stream.Attrs, stream.Range, body)
+	res.Set("Cache-Status", "unistore; fwd=request")
+	return res, nil
+}
+
+func statOptions(sel s3api.Selectors) upstream.StatOptions {
+	return upstream.StatOptions{VersionID: sel.VersionID, PartNumber: sel.PartNumber, Checksums: sel.ChecksumMode}
+}
+
+// headObject answers the attributes.
+func (s *service) headObject(ctx context.Context, x *exchange, t target, op s3api.HeadObject) (*s3api.Response, error) {
+	if err := checkOverrides(x, op.Select); err != nil {
+		return nil, err
+	}
+	attrs, status, err := s.headAttrs(ctx, x, t, op)
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	if err := op.Conditions.Check(attrs.ETag, attrs.ModTime); err != nil {
+		return nil, err
+	}
+	rng, err := op.Range.Resolve(attrs.Size)
+	if err != nil {
+		return nil, rangeError(attrs.Size, err)
+	}
+	get := s3api.GetObject{Object: op.Object, Range: op.Range, HasRange: op.HasRange, Select: op.Select}
+	res := objectResponse(x, get, attrs, rng, nil)
+	res.Set("Cache-Status", status)
+	return res, nil
+}
+
+func (s *service) headAttrs(ctx context.Context, x *exchange, t target, op s3api.HeadObject) (object.Attrs, string, error) {
+	sel := op.Select
+	mode := parseCacheControl(x.Header)
+	if sel.VersionID != "" || sel.PartNumber != 0 || sel.ChecksumMode || mode.noStore {
+		opts := statOptions(sel)
+		attrs, err := t.store.Stat(ctx, t.loc(op.Key), opts)
+		return attrs, "unistore; fwd=request", err
+	}
+	if mode.onlyCached {
+		known, ok := s.cache.Stat(t.cacheKey(op.Key))
+		if !ok || !known.Attrs.HeadersKnown {
+			return object.Attrs{}, "", cache.ErrNotCached
+		}
+		return known.Attrs, "unistore; hit", nil
+	}
+	l, err := s.learner.get(ctx, t, op.Key, nil, mode.revalidate)
+	if err != nil {
+		return object.Attrs{}, "", err
+	}
+	l.release()
+	if l.asked {
+		return l.attrs, "unistore; fwd=miss; stored", nil
+	}
+	return l.attrs, "unistore; hit", nil
+}
+
+// getAttributes answers GetObjectAttributes from the store: it is rare and wants checksums.
+func (s *service) getAttributes(ctx context.Context, t target, op s3api.GetObjectAttributes) (*s3api.Response, error) {
+	attrs, err := t.store.Stat(ctx, t.loc(op.Key), upstream.StatOptions{VersionID: op.VersionID, Checksums: true})
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	return s3api.RenderAttributes(op, attrs, nil), nil
+}
+
+// checkOverrides refuses response-* parameters on anonymous requests, as S3 does.
+func checkOverrides(x *exchange, sel s3api.Selectors) error {
+	if len(sel.Overrides) > 0 && x.auth.Anonymous {
+		return &s3api.Error{Code: s3api.ErrInvalidRequest, Message: "Request specific response headers cannot be used for anonymous GET requests."}
+	}
+	return nil
+}

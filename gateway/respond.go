@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/object"
+	"unistore/s3api"
+	"unistore/upstream"
+)
+
+var sourceNames = map[cache.Source]string{
+	cache.SourceCache: "cache", cache.SourceFill: "fill", cache.SourceBypass: "bypass",
+}
+
+// objectResponse makes the answer to a read of rng. body may be nil for an empty range or a HEAD.
+func objectResponse(x *exchange, op s3api.GetObject, attrs object.Attrs, rng byterange.Range, body io.ReadCloser) *s3api.Response {
+	res := &s3api.Response{Status: http.StatusOK, Body: body, Length: rng.Len}
+	sel := op.Select
+	partial := op.HasRange && attrs.Size > 0
+	if partial {
+		// A checksum is the whole object's: on a part of it, clients would take it for the part's.
+		sel.ChecksumMode = sel.ChecksumMode && rng.Len == attrs.Size
+	}
+	res.Header = s3api.ObjectHeader(attrs, sel)
+	if partial {
+		res.Status = http.StatusPartialContent
+		res.Set("Content-Range", rng.ContentRange(attrs.Size))
+	}
+	elapsed := float64(time.Since(x.start).Microseconds()) / 1e3
+	res.Set("Server-Timing", "unistore;dur="+strconv.FormatFloat(elapsed, 'f', 3, 64))
+	return res
+}
+
+// cacheStatus renders Cache-Status (RFC 9211).
+func cacheStatus(r cache.Result, mode cacheMode, asked bool, status int) string {
+	if r.Source == cache.SourceCache {
+		if r.Memory {
+			return "unistore; hit; detail=memory"
+		}
+		return "unistore; hit; detail=nvme"
+	}
+	var b strings.Builder
+	b.WriteString("unistore; fwd=")
+	switch {
+	case mode.noStore:
+		b.WriteString("request")
+	case r.Source == cache.SourceBypass:
+		b.WriteString("bypass")
+	case r.Partial:
+		b.WriteString("partial")
+	case asked && mode.revalidate:
+		b.WriteString("stale")
+	default:
+		b.WriteString("miss")
+	}
+	b.WriteString("; fwd-status=")
+	b.WriteString(strconv.Itoa(status))
+	if r.Stored {
+		b.WriteString("; stored")
+	}
+	if r.Collapsed {
+		b.WriteString("; collapsed")
+	}
+	return b.String()
+}
+
+// parseCacheControl reads the directives of a request that the cache honours; others are ignored.
+func parseCacheControl(h s3api.Header) cacheMode {
+	var m cacheMode
+	v, ok := h.Lookup("cache-control")
+	if !ok {
+		return m
+	}
+	for d := range strings.SplitSeq(v, ",") {
+		switch strings.ToLower(strings.TrimSpace(d)) {
+		case "no-store":
+			m.noStore = true
+		case "no-cache", "max-age=0":
+			m.revalidate = true
+		case "only-if-cached":
+			m.onlyCached = true
+		}
+	}
+	return m
+}
+
+// notFound adds the key to NoSuchKey, as S3 does.
+func notFound(err error, key string) error {
+	if !errors.Is(err, upstream.NotExist) || isS3(err) {
+		return err
+	}
+	return &s3api.Error{Code: s3api.ErrNoSuchKey, Fields: []s3api.Field{{Name: "Key", Value: key}}}
+}
+
+// rangeError is the 416 of an object of size bytes.
+func rangeError(size int64, err error) error {
+	if !errors.Is(err, byterange.ErrUnsatisfiable) {
+		return err
+	}
+	n := strconv.FormatInt(size, 10)
+	return &s3api.Error{
+		Code:   s3api.ErrInvalidRange,
+		Fields: []s3api.Field{{Name: "ActualObjectSize", Value: n}},
+		Header: s3api.Header{{Name: "Content-Range", Value: "bytes */" + n}},
+	}
+}
+
+// countedBody counts what is read of it.
+type countedBody struct {
+	io.ReadCloser
+	served prometheus.Counter
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.served.Add(float64(n))
+	return n, err
+}

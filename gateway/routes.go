@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"unistore/cache"
+	"unistore/config"
+	"unistore/s3api"
+	"unistore/upstream"
+)
+
+// target is where a client's bucket lives.
+type target struct {
+	route  config.Route
+	store  *upstream.Store
+	client string // the client's name of the bucket
+	bucket string // the upstream's
+}
+
+func (t target) loc(key string) upstream.Loc {
+	return upstream.Loc{Bucket: t.bucket, Key: t.route.Prefix + key}
+}
+
+func (t target) cacheKey(key string) cache.Key {
+	return cache.Key{Upstream: t.store.Name(), Bucket: t.bucket, Key: t.route.Prefix + key}
+}
+
+// clientKey undoes loc for a key or a common prefix of a listing.
+func (t target) clientKey(key string) string { return strings.TrimPrefix(key, t.route.Prefix) }
+
+// fresh reports whether what was confirmed at checked may still be believed at now.
+func (t target) fresh(checked, now time.Time) bool {
+	f := t.route.Freshness
+	switch {
+	case f.Immutable:
+		return true
+	case f.Revalidate:
+		return false
+	default:
+		return now.Sub(checked) < f.TTL
+	}
+}
+
+// routes resolves buckets. It is immutable.
+type routes struct {
+	cfg    *config.Config
+	stores map[string]*upstream.Store
+}
+
+// find returns the target of a client's bucket, or NoSuchBucket when no route takes it.
+func (r *routes) find(bucket string) (target, error) {
+	route, ok := r.cfg.Find(bucket)
+	if !ok {
+		return target{}, &s3api.Error{Code: s3api.ErrNoSuchBucket,
+			Fields: []s3api.Field{{Name: "BucketName", Value: bucket}}}
+	}
+	name := route.Bucket
+	if name == "" {
+		name = bucket
+	}
+	return target{route: route, store: r.stores[route.Upstream], client: bucket, bucket: name}, nil
+}
+
+// isGlob reports whether a route's name stands for many buckets.
+func isGlob(name string) bool { return strings.ContainsAny(name, `*?[\`) }
+
+// matchAny reports whether name matches one of the globs (path.Match; bucket names hold no slash).
+func matchAny(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(g string) bool {
+		ok, err := path.Match(g, name)
+		return err == nil && ok
+	})
+}

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"context"
+
+	"unistore/byterange"
+	"unistore/multipart"
+	"unistore/object"
+	"unistore/s3api"
+	"unistore/upstream"
+)
+
+// A client's multipart upload passes through to the store with the client's own part numbers. The upload
+// id that the client sees names the store, so that any node can serve any part.
+
+func (s *service) createUpload(ctx context.Context, t target, op s3api.CreateMultipartUpload) (*s3api.Response, error) {
+	id, err := t.store.CreateUpload(ctx, t.loc(op.Key), upstream.CreateUploadRequest{
+		Headers: op.Headers, StorageClass: op.StorageClass,
+		ChecksumAlgorithm: op.ChecksumAlgorithm, ChecksumType: op.ChecksumType,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s3api.RenderInitiate(op, t.clientID(id)), nil
+}
+
+func (t target) clientID(id string) string {
+	return multipart.EncodeID(multipart.ID{Upstream: t.store.Name(), UploadID: id})
+}
+
+// upload finds the store's upload behind a client's id: NoSuchUpload when it is not one of this bucket's.
+func (t target) upload(key, clientID string) (upstream.Upload, error) {
+	id, err := multipart.DecodeID(clientID)
+	if err != nil {
+		return upstream.Upload{}, err
+	}
+	if id.Upstream != t.store.Name() {
+		return upstream.Upload{}, &s3api.Error{Code: s3api.ErrNoSuchUpload}
+	}
+	return upstream.Upload{Loc: t.loc(key), ID: id.UploadID}, nil
+}
+
+func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3api.UploadPart) (*s3api.Response, error) {
+	up, err := t.upload(op.Key, op.UploadID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	if body.Size < 0 {
+		return nil, &s3api.Error{Code: s3api.ErrMissingContentLength, Close: true}
+	}
+	part, err := t.store.UploadPart(ctx, up, op.PartNumber, upstream.PartRequest{
+		Body: body, Size: body.Size, Checksum: body.Checksum, Trailing: body.Trailing, MD5: body.MD5,
+	})
+	s.countPart(err)
+	if err != nil {
+		return nil, err
+	}
+	return s3api.RenderPart(part.ETag, sumsOf(body, part.Checksums)), nil
+}
+
+func (s *service) countPart(err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "error"
+	}
+	s.metrics.UploadParts.WithLabelValues(outcome).Inc()
+}
+
+func (s *service) uploadPartCopy(ctx context.Context, x *exchange, t target, op s3api.UploadPartCopy) (*s3api.Response, error) {
+	up, err := t.upload(op.Key, op.UploadID)
+	if err != nil {
+		return nil, err
+	}
+	src, attrs, err := s.copySource(ctx, x, op.Source, op.SourceConditions)
+	if err != nil {
+		return nil, err
+	}
+	rng, err := copyRange(op.Range, attrs.Size)
+	if err != nil {
+		return nil, err
+	}
+	var part upstream.Part
+	if src.store == t.store {
+		part, err = t.store.CopyPart(ctx, up, op.PartNumber, upstream.CopyPartRequest{
+			Source: src.loc(op.Source.Key), SourceVersion: op.Source.VersionID, SourceIfMatch: attrs.ETag, Range: op.Range,
+		})
+	} else {
+		part, err = copyPartThrough(ctx, src, t, up, op, attrs, rng)
+	}
+	s.countPart(err)
+	if err != nil {
+		return nil, err
+	}
+	if part.ModTime.IsZero() {
+		part.ModTime = s.now()
+	}
+	return s3api.RenderCopyPart(part.ETag, part.ModTime, part.Checksums), nil
+}
+
+// copyRange resolves the range of a part copy. Unlike a read's it must lie inside the source.
+func copyRange(spec byterange.Spec, size int64) (byterange.Range, error) {
+	_, last, closed := spec.IsClosed()
+	rng, err := spec.Resolve(size)
+	if err != nil || closed && last >= size {
+		return rng, &s3api.Error{Code: s3api.ErrInvalidArgument, Message: "Range specified is not valid for source object"}
+	}
+	if rng.Len > maxPut {
+		return rng, &s3api.Error{Code: s3api.ErrEntityTooLarge}
+	}
+	return rng, nil
+}
+
+func copyPartThrough(ctx context.Context, src, dst target, up upstream.Upload, op s3api.UploadPartCopy,
+	attrs object.Attrs, rng byterange.Range,
+) (upstream.Part, error) {
+	opts := upstream.OpenOptions{Range: op.Range, IfMatch: attrs.ETag, StatOptions: upstream.StatOptions{VersionID: op.Source.VersionID}}
+	stream, err := src.store.Open(ctx, src.loc(op.Source.Key), opts)
+	if err != nil {
+		return upstream.Part{}, err
+	}
+	defer stream.Body.Close()
+	return dst.store.UploadPart(ctx, up, op.PartNumber, upstream.PartRequest{Body: stream.Body, Size: rng.Len})
+}
+
+func (s *service) completeUpload(ctx context.Context, x *exchange, t target, op s3api.CompleteMultipartUpload) (*s3api.Response, error) {
+	up, err := t.upload(op.Key, op.UploadID)
+	if err != nil {
+		return nil, err
+	}
+	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
+		return nil, err
+	}
+	body, err := x.auth.Body(x.Request)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := s3api.ReadComplete(body)
+	if err != nil {
+		return nil, err
+	}
+	req := upstream.CompleteRequest{IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, Checksum: op.Checksum}
+	for _, p := range listed {
+		req.Parts = append(req.Parts, upstream.Part{Number: p.PartNumber, ETag: p.ETag, Checksums: p.Checksums})
+	}
+	defer s.learner.forget(t.cacheKey(op.Key))
+	attrs, err := t.store.CompleteUpload(ctx, up, req)
+	if err != nil {
+		return nil, err
+	}
+	location := "http://" + x.Host + x.RawPath
+	return s3api.RenderComplete(op, location, attrs), nil
+}
+
+func (s *service) abortUpload(ctx context.Context, t target, op s3api.AbortMultipartUpload) (*s3api.Response, error) {
+	up, err := t.upload(op.Key, op.UploadID)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.store.AbortUpload(ctx, up); err != nil {
+		return nil, err
+	}
+	return s3api.RenderNoContent(), nil
+}
+
+func (s *service) listParts(ctx context.Context, t target, op s3api.ListParts) (*s3api.Response, error) {
+	up, err := t.upload(op.Key, op.UploadID)
+	if err != nil {
+		return nil, err
+	}
+	page, err := t.store.ListParts(ctx, up, op.PartMarker, op.MaxParts)
+	if err != nil {
+		return nil, err
+	}
+	res := s3api.PartsResult{Truncated: page.More, StorageClass: page.StorageClass}
+	for _, p := range page.Parts {
+		res.Parts = append(res.Parts, s3api.PartEntry{Number: p.Number, Size: p.Size, ETag: p.ETag, ModTime: p.ModTime, Checksums: p.Checksums})
+	}
+	return s3api.RenderListParts(op, res), nil
+}
+
+func (s *service) listUploads(ctx context.Context, t target, op s3api.ListMultipartUploads) (*s3api.Response, error) {
+	req := upstream.ListUploadsRequest{
+		Bucket: t.bucket, Prefix: t.route.Prefix + op.Prefix, Delimiter: op.Delimiter, MaxUploads: op.MaxUploads,
+	}
+	if op.KeyMarker != "" {
+		req.KeyMarker = t.route.Prefix + op.KeyMarker
+		if up, err := t.upload(op.KeyMarker, op.UploadIDMarker); err == nil {
+			req.UploadIDMarker = up.ID
+		}
+	}
+	page, err := t.store.ListUploads(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	res := s3api.UploadsResult{Truncated: page.More}
+	for _, u := range page.Uploads {
+		res.Uploads = append(res.Uploads, s3api.UploadEntry{
+			Key: t.clientKey(u.Key), UploadID: t.clientID(u.ID), Started: u.Started, StorageClass: u.StorageClass,
+		})
+	}
+	for _, p := range page.Prefixes {
+		res.Prefixes = append(res.Prefixes, t.clientKey(p))
+	}
+	if page.More {
+		res.NextKeyMarker = t.clientKey(page.NextKeyMarker)
+		if page.NextUploadIDMarker != "" {
+			res.NextUploadIDMarker = t.clientID(page.NextUploadIDMarker)
+		}
+	}
+	return s3api.RenderListUploads(op, res), nil
+}

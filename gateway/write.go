@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"unistore/object"
+	"unistore/s3api"
+	"unistore/upstream"
+)
+
+// maxPut is the most that one PUT or part may hold, as in S3 (bytes).
+const maxPut = 5 << 30
+
+// body decodes the body of a write, with its size checked against S3's limit.
+func (x *exchange) body() (*s3api.Body, error) {
+	b, err := x.auth.Body(x.Request)
+	if err != nil {
+		return nil, err
+	}
+	if b.Size > maxPut {
+		return nil, &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true}
+	}
+	return b, nil
+}
+
+// putObject streams a body to the upstream. What the cache knows of the old version is dropped whatever the
+// outcome: a failed write may have happened all the same.
+func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api.PutObject) (*s3api.Response, error) {
+	body, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
+		return nil, err
+	}
+	defer s.learner.forget(t.cacheKey(op.Key))
+	attrs, err := s.uploader.Put(ctx, t.store, t.loc(op.Key), upstream.PutRequest{
+		Body: body, Size: body.Size, Headers: op.Headers,
+		Checksum: body.Checksum, Trailing: body.Trailing, MD5: body.MD5,
+		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
+	})
+	if err != nil {
+		return nil, notFound(err, op.Key)
+	}
+	return s3api.RenderPut(attrs, sumsOf(body, attrs.Checksums)), nil
+}
+
+// sumsOf are the checksums to return for a written body: the store's, else those that the client promised
+// and we verified.
+func sumsOf(body *s3api.Body, stored []object.Checksum) []object.Checksum {
+	if len(stored) > 0 {
+		return stored
+	}
+	if body.Checksum != nil {
+		return []object.Checksum{*body.Checksum}
+	}
+	if body.Trailing != nil {
+		return body.Trailing()
+	}
+	return nil
+}
+
+// conditionable refuses write conditions that the store can not honour atomically: a check before the
+// write would let two writers both win.
+func conditionable(t target, ifMatch string, ifNoneMatch bool) error {
+	lim := t.store.Limits()
+	if ifMatch != "" && !lim.ReplaceOnly {
+		return &s3api.Error{Code: s3api.ErrNotImplemented, Message: "The upstream of this bucket does not support If-Match on writes."}
+	}
+	if ifNoneMatch && !lim.CreateOnly {
+		return &s3api.Error{Code: s3api.ErrNotImplemented, Message: "The upstream of this bucket does not support If-None-Match on writes."}
+	}
+	return nil
+}
+
+func (s *service) deleteObject(ctx context.Context, t target, op s3api.DeleteObject) (*s3api.Response, error) {
+	defer s.learner.forget(t.cacheKey(op.Key))
+	err := t.store.Delete(ctx, t.loc(op.Key), upstream.DeleteOptions{VersionID: op.VersionID, IfMatch: op.IfMatch})
+	if err != nil {
+		return nil, err
+	}
+	return s3api.RenderNoContent(), nil
+}
+
+// deleteObjects deletes up to 1000 keys; each has its own outcome.
+func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3api.Response, error) {
+	body, err := x.auth.Body(x.Request)
+	if err != nil {
+		return nil, err
+	}
+	req, err := s3api.ReadDelete(body)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]s3api.Deleted, len(req.Objects))
+	var plain []string // keys that go in one batch
+	var where []int    // their places in results
+	for i, o := range req.Objects {
+		results[i] = s3api.Deleted{Key: o.Key, VersionID: o.VersionID}
+		switch {
+		case o.Key == "" || len(o.Key) > maxKey:
+			results[i].Err = &s3api.Error{Code: s3api.ErrKeyTooLongError}
+		case o.VersionID != "" && o.VersionID != nullVersion || o.ETag != "":
+			results[i].Err = s.deleteOne(ctx, t, o)
+		default:
+			plain = append(plain, t.loc(o.Key).Key)
+			where = append(where, i)
+		}
+	}
+	if len(plain) > 0 {
+		errs, err := t.store.DeleteBatch(ctx, t.bucket, plain)
+		for _, i := range where {
+			s.learner.forget(t.cacheKey(results[i].Key))
+		}
+		if err != nil {
+			return nil, err
+		}
+		for j, i := range where {
+			if errs[j] != nil && !errors.Is(errs[j], upstream.NotExist) {
+				results[i].Err = toS3(errs[j])
+			}
+		}
+	}
+	return s3api.RenderDelete(req.Quiet, results), nil
+}
+
+const (
+	maxKey      = 1024 // bytes, S3's limit
+	nullVersion = "null"
+)
+
+func (s *service) deleteOne(ctx context.Context, t target, o s3api.DeleteTarget) *s3api.Error {
+	defer s.learner.forget(t.cacheKey(o.Key))
+	err := t.store.Delete(ctx, t.loc(o.Key), upstream.DeleteOptions{VersionID: o.VersionID, IfMatch: o.ETag})
+	if err != nil {
+		return toS3(err)
+	}
+	return nil
+}
+
+// copyObject copies on the store's side when source and target share a store, else through the gateway.
+func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3api.CopyObject) (*s3api.Response, error) {
+	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
+		return nil, err
+	}
+	src, attrs, err := s.copySource(ctx, x, op.Source, op.SourceConditions)
+	if err != nil {
+		return nil, err
+	}
+	if attrs.Size > maxPut {
+		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest,
+			Message: "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"}
+	}
+	defer s.learner.forget(t.cacheKey(op.Key))
+	var out object.Attrs
+	if src.store == t.store {
+		out, err = t.store.Copy(ctx, t.loc(op.Key), upstream.CopyRequest{
+			Source: src.loc(op.Source.Key), SourceVersion: op.Source.VersionID, SourceIfMatch: attrs.ETag,
+			Replace: op.Replace, Headers: op.Headers,
+			IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
+		})
+	} else {
+		out, err = s.copyThrough(ctx, src, t, op, attrs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s3api.RenderCopyObject(out), nil
+}
+
+// copySource resolves the source of a copy, checks the caller's right to it and the conditions on it.
+func (s *service) copySource(ctx context.Context, x *exchange, from s3api.CopySource, cond s3api.Conditions) (target, object.Attrs, error) {
+	if !x.who.mayUse(from.Bucket) {
+		return target{}, object.Attrs{}, &s3api.Error{Code: s3api.ErrAccessDenied}
+	}
+	src, err := s.routes.find(from.Bucket)
+	if err != nil {
+		return target{}, object.Attrs{}, err
+	}
+	attrs, err := src.store.Stat(ctx, src.loc(from.Key), upstream.StatOptions{VersionID: from.VersionID})
+	if err != nil {
+		return target{}, object.Attrs{}, notFound(err, from.Key)
+	}
+	return src, attrs, cond.CheckCopy(attrs.ETag, attrs.ModTime)
+}
+
+// copyThrough copies from one store to another.
+func (s *service) copyThrough(ctx context.Context, src, dst target, op s3api.CopyObject, attrs object.Attrs) (object.Attrs, error) {
+	stream, err := src.store.Open(ctx, src.loc(op.Source.Key), upstream.OpenOptions{
+		StatOptions: upstream.StatOptions{VersionID: op.Source.VersionID}, IfMatch: attrs.ETag,
+	})
+	if err != nil {
+		return object.Attrs{}, err
+	}
+	defer stream.Body.Close()
+	headers := stream.Attrs.Headers
+	if op.Replace {
+		headers = op.Headers
+	}
+	out, err := s.uploader.Put(ctx, dst.store, dst.loc(op.Key), upstream.PutRequest{
+		Body: stream.Body, Size: stream.Attrs.Size, Headers: headers,
+		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
+	})
+	if out.ModTime.IsZero() {
+		out.ModTime = s.now()
+	}
+	return out, err
+}
