@@ -11,8 +11,12 @@ import (
 // opPut is the operation that errors of this package name.
 const opPut = "Put"
 
-// firstBuffer is what a body of unknown length gets before it has shown that it is longer.
-const firstBuffer = 64 << 10
+// What a body of unknown length gets for its first piece, before it has shown that it is longer. After
+// secondBuffer comes the whole piece.
+const (
+	firstBuffer  = 64 << 10
+	secondBuffer = 1 << 20
+)
 
 // cutter reads a body in order and cuts it. It looks one byte ahead, so that a piece is known to be the
 // last when it is returned. One goroutine uses it.
@@ -40,7 +44,11 @@ func (c *cutter) next(ctx context.Context, n int64, mem *pool) (data []byte, las
 		if c.ended() || int64(filled) == n {
 			break
 		}
-		bigger := mem.buffer(min(int64(len(buf))*4, n))
+		grown := n
+		if int64(filled) < secondBuffer {
+			grown = min(n, secondBuffer)
+		}
+		bigger := mem.buffer(grown)
 		copy(bigger, buf)
 		buf = bigger
 	}

@@ -81,13 +81,13 @@ func NewUploader(cfg Config) *Uploader {
 }
 
 // InUse is the memory that uploads hold now, in bytes. It is 0 when none is under way.
-func (u *Uploader) InUse() int64 { return u.pool.inUse.Load() }
+func (u *Uploader) InUse() int64 { return u.pool.used() }
 
 // Put stores req.Body as the object at loc; req.Size is its length, or -1 when that is not known.
 // A body that fits into one PUT and whose length is known streams through; another one is cut into parts.
 // Like Backend.Put it is atomic: after an error the old object is there, or none, and no upload
 // is left unless the store failed to abort it, too. The error is an *upstream.Error; a failure of the Body is
-// found in it with errors.As.
+// found in it with errors.As. It returns only when no Read of Body is under way.
 //
 // req.Checksum, Trailing and MD5 are passed on where the store can use them: with a PUT all of
 // them, with parts a checksum of the CRC family, since only these can be put together of parts. Whoever
