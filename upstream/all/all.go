@@ -1,0 +1,75 @@
+// Package all knows every driver, and makes the Backend that a configuration asks for.
+package all
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"unistore/config"
+	"unistore/upstream"
+	"unistore/upstream/local"
+	"unistore/upstream/mem"
+	"unistore/upstream/s3"
+)
+
+// The types of upstreams.
+const (
+	typeS3    = "s3"
+	typeLocal = "local"
+	typeMem   = "mem" // for tests: it forgets everything at Close
+)
+
+// Types returns the types that New knows, sorted.
+func Types() []string {
+	types := []string{typeS3, typeLocal, typeMem}
+	slices.Sort(types)
+	return types
+}
+
+// New makes the Backend of the upstream called name. It does not ask the store for anything, so a store
+// that cannot be reached is no error here. The caller closes the Backend.
+func New(ctx context.Context, name string, cfg config.Upstream, log zerolog.Logger) (upstream.Backend, error) {
+	b, err := open(ctx, name, cfg, log)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// open returns a nil Backend with every error: a driver's nil pointer would not be nil in the interface.
+func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Logger) (upstream.Backend, error) {
+	log = log.With().Str("upstream", name).Logger()
+	switch cfg.Type {
+	case typeS3:
+		b, err := s3.New(ctx, s3.Config{
+			Name:           name,
+			Region:         cfg.Region,
+			Endpoint:       cfg.Endpoint,
+			PathStyle:      cfg.PathStyle,
+			AccessKey:      cfg.AccessKey,
+			SecretKey:      cfg.SecretKey,
+			CAFile:         cfg.CAFile,
+			Timeout:        cfg.Timeout,
+			MaxConnections: cfg.MaxConnections,
+			Log:            log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	case typeLocal:
+		b, err := local.New(local.Config{Root: cfg.Root, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	case typeMem:
+		return mem.New(mem.Config{}), nil
+	default:
+		return nil, fmt.Errorf("unknown type %q (known: %s)", cfg.Type, strings.Join(Types(), ", "))
+	}
+}
