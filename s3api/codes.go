@@ -23,7 +23,7 @@ const (
 	// ErrInsufficientStorage is not of AWS: the store behind is full (RFC 4918 section 11.5).
 	ErrInsufficientStorage       ErrorCode = "InsufficientStorage"
 	ErrInternalError             ErrorCode = "InternalError"
-	ErrInvalidAccessKeyId        ErrorCode = "InvalidAccessKeyId" //nolint:revive,staticcheck // spelled like the code
+	ErrInvalidAccessKeyId        ErrorCode = "InvalidAccessKeyId"
 	ErrInvalidArgument           ErrorCode = "InvalidArgument"
 	ErrInvalidBucketName         ErrorCode = "InvalidBucketName"
 	ErrInvalidDigest             ErrorCode = "InvalidDigest"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "unistore/s3api" //nolint:revive,staticcheck // the tables are made of its types
+	. "unistore/s3api" //nolint:revive // the tables are made of its types
 )
 
 // TestConditions goes through RFC 9110 section 13.2.2 and the two combinations that S3 documents for GetObject.
@@ -14,7 +14,7 @@ func TestConditions(t *testing.T) {
 	mod := time.Date(2024, 5, 6, 7, 8, 9, 987654321, time.UTC)
 	same := mod.Truncate(time.Second) // what a client read in Last-Modified
 	before, after := same.Add(-time.Second), same.Add(time.Second)
-	yes, no, any := []string{"x", "e-2"}, []string{"x", "E-2"}, []string{"*"}
+	yes, no, star := []string{"x", "e-2"}, []string{"x", "E-2"}, []string{"*"}
 	tests := []struct {
 		name       string
 		cond       Conditions
@@ -23,11 +23,11 @@ func TestConditions(t *testing.T) {
 	}{
 		{name: "none"},
 		{name: "If-Match holds", cond: Conditions{IfMatch: yes}},
-		{name: "If-Match any", cond: Conditions{IfMatch: any}},
+		{name: "If-Match any", cond: Conditions{IfMatch: star}},
 		{"If-Match fails", Conditions{IfMatch: no}, ErrPreconditionFailed, ErrPreconditionFailed, "If-Match"},
 		{"If-Match weak", Conditions{IfMatch: []string{"W/e-2"}}, ErrPreconditionFailed, ErrPreconditionFailed, "If-Match"},
 		{"If-None-Match fails", Conditions{IfNoneMatch: yes}, ErrNotModified, ErrPreconditionFailed, "If-None-Match"},
-		{"If-None-Match any", Conditions{IfNoneMatch: any}, ErrNotModified, ErrPreconditionFailed, "If-None-Match"},
+		{"If-None-Match any", Conditions{IfNoneMatch: star}, ErrNotModified, ErrPreconditionFailed, "If-None-Match"},
 		{name: "If-None-Match holds", cond: Conditions{IfNoneMatch: no}},
 		{name: "unmodified, same second", cond: Conditions{IfUnmodifiedSince: same}},
 		{name: "unmodified, later", cond: Conditions{IfUnmodifiedSince: after}},

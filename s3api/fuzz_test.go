@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "unistore/s3api" //nolint:revive,staticcheck // as in the tables
+	. "unistore/s3api" //nolint:revive // as in the tables
 )
 
 // FuzzParse: whatever comes, Parse answers; what it accepts has a legal target, what it refuses has a

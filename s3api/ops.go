@@ -50,7 +50,7 @@ type (
 		Token   string
 		MaxKeys int // 0: all
 	}
-	// CreateBucket's body (LocationConstraint) is read by ReadCreateBucket.
+	// CreateBucket makes a bucket. Its body (LocationConstraint) is read by ReadCreateBucket.
 	CreateBucket struct {
 		Bucket
 		Write
@@ -107,7 +107,7 @@ type (
 		MaxUploads                int
 		EncodeURL                 bool
 	}
-	// DeleteObjects' body is read by ReadDelete.
+	// DeleteObjects removes many objects. Its body is read by ReadDelete.
 	DeleteObjects struct {
 		Bucket
 		Write
@@ -195,7 +195,7 @@ type (
 		Range            byterange.Spec // All or Closed
 		SourceConditions Conditions
 	}
-	// CompleteMultipartUpload's body is read by ReadComplete.
+	// CompleteMultipartUpload makes the object of its parts. Its body is read by ReadComplete.
 	CompleteMultipartUpload struct {
 		Object
 		Write
@@ -243,37 +243,3 @@ type Conditions struct {
 	IfMatch, IfNoneMatch               []string
 	IfModifiedSince, IfUnmodifiedSince time.Time
 }
-
-// Name implements Operation, as do its namesakes below.
-func (ListBuckets) Name() string             { return "ListBuckets" }
-func (CreateBucket) Name() string            { return "CreateBucket" }
-func (DeleteBucket) Name() string            { return "DeleteBucket" }
-func (HeadBucket) Name() string              { return "HeadBucket" }
-func (GetBucketLocation) Name() string       { return "GetBucketLocation" }
-func (GetBucketVersioning) Name() string     { return "GetBucketVersioning" }
-func (ListObjectVersions) Name() string      { return "ListObjectVersions" }
-func (ListMultipartUploads) Name() string    { return "ListMultipartUploads" }
-func (DeleteObjects) Name() string           { return "DeleteObjects" }
-func (GetObject) Name() string               { return "GetObject" }
-func (HeadObject) Name() string              { return "HeadObject" }
-func (GetObjectAttributes) Name() string     { return "GetObjectAttributes" }
-func (PutObject) Name() string               { return "PutObject" }
-func (CopyObject) Name() string              { return "CopyObject" }
-func (DeleteObject) Name() string            { return "DeleteObject" }
-func (CreateMultipartUpload) Name() string   { return "CreateMultipartUpload" }
-func (UploadPart) Name() string              { return "UploadPart" }
-func (UploadPartCopy) Name() string          { return "UploadPartCopy" }
-func (CompleteMultipartUpload) Name() string { return "CompleteMultipartUpload" }
-func (AbortMultipartUpload) Name() string    { return "AbortMultipartUpload" }
-func (ListParts) Name() string               { return "ListParts" }
-
-// Name implements Operation.
-func (l ListObjects) Name() string {
-	if l.V2 {
-		return "ListObjectsV2"
-	}
-	return "ListObjects"
-}
-
-// Target implements Operation.
-func (ListBuckets) Target() (string, string) { return "", "" }

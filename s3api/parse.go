@@ -38,7 +38,7 @@ type call struct {
 }
 
 func (c *call) fail(err error) {
-	if e, ok := err.(*Error); ok && e != nil && c.err == nil { //nolint:errorlint // own errors, never wrapped
+	if e, ok := err.(*Error); ok && e != nil && c.err == nil {
 		c.err = e
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	. "unistore/s3api" //nolint:revive,staticcheck // the tables are made of its types
+	. "unistore/s3api" //nolint:revive // the tables are made of its types
 )
 
 type rejectTest struct {

@@ -9,7 +9,7 @@ import (
 
 	"unistore/byterange"
 	"unistore/object"
-	. "unistore/s3api" //nolint:revive,staticcheck // the tables are made of its types
+	. "unistore/s3api" //nolint:revive // the tables are made of its types
 )
 
 type parseTest struct {

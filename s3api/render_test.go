@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"unistore/object"
-	. "unistore/s3api" //nolint:revive,staticcheck // the tables are made of its types
+	. "unistore/s3api" //nolint:revive // the tables are made of its types
 )
 
 var update = flag.Bool("update", false, "write testdata/*.xml from what is rendered")

@@ -20,7 +20,7 @@ import (
 
 	"unistore/byterange"
 	"unistore/object"
-	. "unistore/s3api" //nolint:revive,staticcheck // the tables are made of its types
+	. "unistore/s3api" //nolint:revive // the tables are made of its types
 )
 
 // wire stands in for the network under an SDK client: it parses what the client sends, and answers with

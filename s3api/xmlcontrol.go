@@ -83,7 +83,7 @@ func (c *ctrlReader) ReadByte() (byte, error) {
 	}
 	b, err := c.src.ReadByte()
 	if err != nil {
-		if err != io.EOF { //nolint:errorlint // only io.EOF itself is the end
+		if err != io.EOF { // only io.EOF itself is the end; a wrapped one is a failure
 			c.err = err
 		}
 		return 0, err
@@ -140,7 +140,7 @@ func (c *ctrlReader) reference() (r rune, size int, err error) {
 	next, err := c.src.Peek(maxReference)
 	ref, _, ok := strings.Cut(string(next), ";")
 	if !ok {
-		if err == nil || err == io.EOF { //nolint:errorlint // only io.EOF itself is the end
+		if err == nil || err == io.EOF { // only io.EOF itself is the end
 			err = errMalformedXML()
 		}
 		return 0, 0, err
