@@ -33,7 +33,7 @@ func (c *call) parseQuery(raw string) map[string]string {
 	if raw == "" {
 		return nil
 	}
-	q := make(map[string]string)
+	var q map[string]string
 	for pair := range strings.SplitSeq(raw, "&") {
 		if pair == "" {
 			continue
@@ -48,6 +48,9 @@ func (c *call) parseQuery(raw string) map[string]string {
 		if _, dup := q[name]; dup {
 			c.fail(badParam(name, value, "The query parameter may be given only once."))
 			continue
+		}
+		if q == nil {
+			q = make(map[string]string)
 		}
 		q[name] = value
 		if _, sent := c.headers.Lookup(name); !sent && strings.HasPrefix(name, "x-amz-") {

@@ -17,7 +17,7 @@ type resource struct {
 
 type resources map[string]*resource // by subresource; "" is the thing itself
 
-var serviceResource = &resource{ops: map[string]func(*call) Operation{"GET": parseListBuckets}}
+var serviceResources = resources{"": {ops: map[string]func(*call) Operation{"GET": parseListBuckets}}}
 
 var bucketResources = withNouns(resources{
 	"": {
@@ -116,7 +116,7 @@ func (c *call) route() Operation {
 // exist at this level is not ignored: PUT KEY?policy must not overwrite an object, nor DELETE BUCKET?uploadId=
 // remove a bucket.
 func (c *call) resource() (*resource, string) {
-	own, kind := resources{"": serviceResource}, "SERVICE"
+	own, kind := serviceResources, "SERVICE"
 	switch {
 	case c.hasKey:
 		own, kind = objectResources, "OBJECT"
@@ -124,6 +124,9 @@ func (c *call) resource() (*resource, string) {
 		own, kind = bucketResources, "BUCKET"
 	}
 	sub := ""
+	if len(c.query) == 0 {
+		return own[""], kind
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.query)) {
 		if bucketResources[name] == nil && objectResources[name] == nil || name == "" {
 			continue
