@@ -19,7 +19,7 @@ func newCheck(p process) *cobra.Command {
 		Use:   "check",
 		Short: "Validate the configuration and reach every upstream",
 		Long: `Validates the configuration and reaches every upstream as serving would: auth, list, ranged read.
-Writes nothing. With --live it asks a running gateway instead whether it is ready (for health checks).`,
+Stores nothing. With --live it asks a running gateway instead whether it is ready (for health checks).`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd, p)

@@ -150,7 +150,7 @@ func newLogger(cfg config.Log, out io.Writer) zerolog.Logger {
 	if cfg.Format == "console" || cfg.Format == "" && isTerminal(out) {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !isTerminal(out)}
 	}
-	return zerolog.New(out).With().Timestamp().Logger()
+	return zerolog.New(zerolog.SyncWriter(out)).With().Timestamp().Logger()
 }
 
 // setLevel sets the level of every logger of the process.
