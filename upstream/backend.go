@@ -131,11 +131,13 @@ type PutRequest struct {
 	// check it again and keeps it if it can.
 	Checksum *object.Checksum
 	// Trailing, when not nil, returns after Body's io.EOF the checksums that came with its trailer.
-	Trailing     func() []object.Checksum
-	MD5          string // base64 of the client's Content-MD5, or empty
-	IfMatch      string // ETag: replace only that version (Changed; NotExist when there is none)
-	IfNoneMatch  bool   // create only: Changed when the object exists
-	StorageClass string
+	Trailing func() []object.Checksum
+	// TrailingAlgorithm, when not empty, is that of the checksum that Trailing will return.
+	TrailingAlgorithm string
+	MD5               string // base64 of the client's Content-MD5, or empty
+	IfMatch           string // ETag: replace only that version (Changed; NotExist when there is none)
+	IfNoneMatch       bool   // create only: Changed when the object exists
+	StorageClass      string
 }
 
 // DeleteOptions narrow a deletion.
@@ -195,7 +197,9 @@ type PartRequest struct {
 	Size     int64
 	Checksum *object.Checksum
 	Trailing func() []object.Checksum
-	MD5      string
+	// TrailingAlgorithm as in PutRequest.
+	TrailingAlgorithm string
+	MD5               string
 }
 
 // Part is one stored part.

@@ -40,7 +40,7 @@ func attrsOf(h http.Header, size int64) object.Attrs {
 func headersOf(h http.Header) object.Headers {
 	out := object.Headers{
 		ContentType:        h.Get("Content-Type"),
-		ContentEncoding:    h.Get("Content-Encoding"),
+		ContentEncoding:    withoutFraming(h.Get("Content-Encoding")),
 		ContentLanguage:    h.Get("Content-Language"),
 		ContentDisposition: h.Get("Content-Disposition"),
 		CacheControl:       h.Get("Cache-Control"),
@@ -55,6 +55,21 @@ func headersOf(h http.Header) object.Headers {
 		}
 	}
 	return out
+}
+
+// withoutFraming takes aws-chunked, the framing of some upload, out of what some servers keep as the
+// object's encoding.
+func withoutFraming(v string) string {
+	if !strings.Contains(v, "aws-chunked") {
+		return v
+	}
+	var keep []string
+	for part := range strings.SplitSeq(v, ",") {
+		if part = strings.TrimSpace(part); part != "aws-chunked" {
+			keep = append(keep, part)
+		}
+	}
+	return strings.Join(keep, ",")
 }
 
 func checksumsOf(h http.Header) []object.Checksum {

@@ -34,7 +34,7 @@ func (b *Backend) ListBuckets(ctx context.Context) ([]upstream.Bucket, error) {
 
 // StatBucket implements upstream.Bucketer. Created is not known.
 func (b *Backend) StatBucket(ctx context.Context, name string) (upstream.Bucket, error) {
-	r, err := b.begin(ctx, "StatBucket", upstream.Loc{Bucket: name})
+	r, err := b.beginBucket(ctx, "StatBucket", name)
 	if err != nil {
 		return upstream.Bucket{}, err
 	}
@@ -47,7 +47,7 @@ func (b *Backend) StatBucket(ctx context.Context, name string) (upstream.Bucket,
 
 // CreateBucket implements upstream.Bucketer, in the region of the configuration.
 func (b *Backend) CreateBucket(ctx context.Context, name string) error {
-	r, err := b.begin(ctx, "CreateBucket", upstream.Loc{Bucket: name})
+	r, err := b.beginBucket(ctx, "CreateBucket", name)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (b *Backend) CreateBucket(ctx context.Context, name string) error {
 
 // DeleteBucket implements upstream.Bucketer.
 func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
-	r, err := b.begin(ctx, "DeleteBucket", upstream.Loc{Bucket: name})
+	r, err := b.beginBucket(ctx, "DeleteBucket", name)
 	if err != nil {
 		return err
 	}

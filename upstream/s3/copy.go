@@ -19,8 +19,8 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 	if err != nil {
 		return object.Attrs{}, err
 	}
-	if !validBucket(req.Source.Bucket) {
-		return object.Attrs{}, upstream.Errorf(upstream.Invalid, r.op, "source bucket %q cannot be asked for over S3", req.Source.Bucket)
+	if _, err := b.begin(ctx, "Copy", req.Source); err != nil {
+		return object.Attrs{}, err
 	}
 	h := headers{}
 	h.set("X-Amz-Copy-Source-If-Match", quote(req.SourceIfMatch))
@@ -32,6 +32,9 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 		h.setObject(req.Headers)
 	}
 	if err := h.valid(r.op); err != nil {
+		return object.Attrs{}, err
+	}
+	if err := b.precondition(ctx, r.op, dst, req.IfMatch, req.IfNoneMatch); err != nil {
 		return object.Attrs{}, err
 	}
 	out, err := b.client.CopyObject(r.ctx, &awss3.CopyObjectInput{
@@ -66,8 +69,11 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	if err != nil {
 		return upstream.Part{}, err
 	}
-	if !validBucket(req.Source.Bucket) {
-		return upstream.Part{}, upstream.Errorf(upstream.Invalid, r.op, "source bucket %q cannot be asked for over S3", req.Source.Bucket)
+	if _, err := b.begin(ctx, "CopyPart", req.Source); err != nil {
+		return upstream.Part{}, err
+	}
+	if err := checkPartNumber(r.op, number); err != nil {
+		return upstream.Part{}, err
 	}
 	h := headers{}
 	h.set("X-Amz-Copy-Source-If-Match", quote(req.SourceIfMatch))

@@ -52,6 +52,7 @@ var byCode = map[string]upstream.Code{
 	"KeyTooLongError":               upstream.InvalidKey,
 	"InvalidURI":                    upstream.InvalidKey,
 	"XMinioInvalidObjectName":       upstream.InvalidKey,
+	"XMinioInvalidResourceName":     upstream.InvalidKey,
 	"XMinioParentIsObject":          upstream.InvalidKey,
 	"XMinioObjectExistsAsDirectory": upstream.InvalidKey,
 	"ObjectParentIsFile":            upstream.InvalidKey, // versitygw posix: "a/b" beside "a"

@@ -2,8 +2,10 @@ package s3
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -16,19 +18,26 @@ import (
 // List implements upstream.Backend by ListObjectsV2.
 //
 // V2's start-after names the place after which listing starts, but a common prefix equal to it covers keys
-// after it and comes again; the contract wants it left out, so it is taken from the page.
+// after it and comes again; the contract wants it left out. So whatever is not after the place is taken
+// from the page.
 func (b *Backend) List(ctx context.Context, req upstream.ListRequest) (upstream.ListPage, error) {
 	for {
 		page, err := b.listOnce(ctx, req)
+		if err != nil && upstream.CodeOf(err) == upstream.InvalidKey && !b.exact && pathLike(req.Prefix) {
+			return upstream.ListPage{}, nil // no key can begin like this
+		}
 		if err != nil || page.Next == "" || len(page.Objects)+len(page.Prefixes) > 0 {
 			return page, err
+		}
+		if page.Next == req.Token {
+			return page, upstream.Errorf(upstream.Unavailable, "List", "the listing does not go on")
 		}
 		req.Token = page.Next // nothing was left of the page
 	}
 }
 
 func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstream.ListPage, error) {
-	r, err := b.begin(ctx, "List", upstream.Loc{Bucket: req.Bucket})
+	r, err := b.beginBucket(ctx, "List", req.Bucket)
 	if err != nil {
 		return upstream.ListPage{}, err
 	}
@@ -37,8 +46,13 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 		Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter),
 		EncodingType: types.EncodingTypeUrl, // XML cannot carry every key
 	}
+	after := req.StartAfter
 	if req.Token != "" {
-		in.ContinuationToken = aws.String(req.Token)
+		raw, last, ok := splitToken(req.Token)
+		if !ok {
+			return upstream.ListPage{}, upstream.Errorf(upstream.Invalid, r.op, "unknown continuation token")
+		}
+		in.ContinuationToken, after = aws.String(raw), last
 	} else {
 		in.StartAfter = optional(req.StartAfter)
 	}
@@ -46,19 +60,24 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 	if err != nil {
 		return upstream.ListPage{}, r.fail(err)
 	}
-	page, err := pageOf(out, decoder(out.EncodingType == types.EncodingTypeUrl), req)
+	encoded := out.EncodingType == types.EncodingTypeUrl
+	b.listings.learn(encoded)
+	page, err := pageOf(out, decoder(encoded), after)
 	if err != nil {
 		return page, upstream.Errorf(upstream.Unavailable, r.op, "listing: %w", err)
 	}
 	return page, nil
 }
 
-func pageOf(out *awss3.ListObjectsV2Output, decode decoder, req upstream.ListRequest) (upstream.ListPage, error) {
+func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string) (upstream.ListPage, error) {
 	var page upstream.ListPage
 	for _, o := range out.Contents {
 		key, err := decode.do(o.Key)
 		if err != nil {
 			return page, err
+		}
+		if after != "" && key <= after {
+			continue
 		}
 		page.Objects = append(page.Objects, upstream.ListedObject{Key: key, Attrs: object.Attrs{
 			Size: deref(o.Size), ETag: unquote(deref(o.ETag)), ModTime: deref(o.LastModified).UTC(),
@@ -70,18 +89,42 @@ func pageOf(out *awss3.ListObjectsV2Output, decode decoder, req upstream.ListReq
 		if err != nil {
 			return page, err
 		}
-		if req.StartAfter == "" || prefix > req.StartAfter {
+		if after == "" || prefix > after {
 			page.Prefixes = append(page.Prefixes, prefix)
 		}
 	}
 	if !deref(out.IsTruncated) {
 		return page, nil
 	}
-	page.Next = deref(out.NextContinuationToken)
-	if page.Next == "" {
+	if deref(out.NextContinuationToken) == "" {
 		return page, errNoToken
 	}
+	page.Next = joinToken(*out.NextContinuationToken, lastOf(page, after))
 	return page, nil
+}
+
+// lastOf is the greatest name of a page, or of the pages before it.
+func lastOf(page upstream.ListPage, before string) string {
+	last := before
+	if n := len(page.Objects); n > 0 {
+		last = max(last, page.Objects[n-1].Key)
+	}
+	if n := len(page.Prefixes); n > 0 {
+		last = max(last, page.Prefixes[n-1])
+	}
+	return last
+}
+
+// A Token is the service's and the last name delivered: MinIO's goes back to a common prefix that has been
+// delivered, unless the delimiter is "/".
+func joinToken(raw, last string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(last)) + "." + raw
+}
+
+func splitToken(token string) (raw, last string, ok bool) {
+	encoded, raw, ok := strings.Cut(token, ".")
+	b, err := base64.RawURLEncoding.DecodeString(encoded)
+	return raw, string(b), ok && err == nil && raw != ""
 }
 
 var errNoToken = errors.New("the listing goes on but has no continuation token")

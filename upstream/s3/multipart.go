@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -35,6 +36,7 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	if deref(out.UploadId) == "" {
 		return "", upstream.Errorf(upstream.Unavailable, r.op, "the store gave no upload id")
 	}
+	b.uploads.set(*out.UploadId, req.ChecksumAlgorithm)
 	return *out.UploadId, nil
 }
 
@@ -44,29 +46,49 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	if err != nil {
 		return upstream.Part{}, err
 	}
+	if err := checkPartNumber(r.op, number); err != nil {
+		return upstream.Part{}, err
+	}
 	h := headers{}
 	h.setChecksum(req.Checksum)
 	h.set("Content-MD5", req.MD5)
 	if err := h.valid(r.op); err != nil {
 		return upstream.Part{}, err
 	}
-	body, stream, err := r.body(req.Body, req.Size)
+	p, err := r.payload(h, content{
+		src: req.Body, size: req.Size,
+		verified:  req.Checksum != nil || req.MD5 != "",
+		algorithm: cmp.Or(req.TrailingAlgorithm, b.uploads.get(up.ID)),
+	})
 	if err != nil {
 		return upstream.Part{}, err
 	}
 	out, err := b.client.UploadPart(r.ctx, &awss3.UploadPartInput{
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
 		PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most 10000
-		Body:       stream, ContentLength: aws.Int64(req.Size),
-	}, h.option(), unsignedPayload())
+		Body:       p.stream, ContentLength: aws.Int64(p.length),
+	}, h.option(), p.option())
 	if err != nil {
-		return upstream.Part{}, r.bodyFailed(body, err)
+		return upstream.Part{}, r.bodyFailed(p.body, err)
 	}
-	if err := r.stored(body, deref(out.ETag)); err != nil {
+	if err := r.stored(p.body, deref(out.ETag)); err != nil {
 		return upstream.Part{}, err
 	}
-	_, raw, _ := rawHeader(out.ResultMetadata)
-	return upstream.Part{Number: number, Size: req.Size, ETag: unquote(deref(out.ETag)), Checksums: checksumsOf(raw)}, nil
+	part := upstream.Part{Number: number, Size: req.Size, ETag: unquote(deref(out.ETag))}
+	if req.Checksum != nil || req.TrailingAlgorithm != "" || b.uploads.get(up.ID) != "" {
+		// Otherwise it is the checksum of our framing, and naming it at completion would be an error.
+		_, raw, _ := rawHeader(out.ResultMetadata)
+		part.Checksums = checksumsOf(raw)
+	}
+	return part, nil
+}
+
+// checkPartNumber refuses what servers refuse in different words.
+func checkPartNumber(op string, number int) error {
+	if number < 1 || number > maxParts {
+		return upstream.Errorf(upstream.Invalid, op, "part number %d", number)
+	}
+	return nil
 }
 
 // beginUpload refuses the empty upload id, without which the request would be about the object.
@@ -107,6 +129,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 	if etag == "" {
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, r.op, "the store gave no ETag")
 	}
+	b.uploads.set(up.ID, "")
 	return b.written(ctx, up.Loc, etag, deref(out.VersionId)), nil
 }
 
@@ -160,6 +183,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return err
 	}
+	b.uploads.set(up.ID, "")
 	_, err = b.client.AbortMultipartUpload(r.ctx, &awss3.AbortMultipartUploadInput{
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
 	})
@@ -214,7 +238,7 @@ func partChecksums(p types.Part, kind string) []object.Checksum {
 
 // ListUploads implements upstream.Multiparter.
 func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsRequest) (upstream.UploadsPage, error) {
-	r, err := b.begin(ctx, "ListUploads", upstream.Loc{Bucket: req.Bucket})
+	r, err := b.beginBucket(ctx, "ListUploads", req.Bucket)
 	if err != nil {
 		return upstream.UploadsPage{}, err
 	}

@@ -29,7 +29,12 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 	}
 	out, err := b.client.HeadObject(r.ctx, in, h.option())
 	if err != nil {
-		return object.Attrs{}, r.fail(err)
+		err = r.fail(err)
+		if opts.VersionID == nullVersion && upstream.CodeOf(err) == upstream.Invalid {
+			opts.VersionID = ""
+			return b.Stat(ctx, loc, opts)
+		}
+		return object.Attrs{}, r.explain(err)
 	}
 	_, raw, _ := rawHeader(out.ResultMetadata)
 	if out.ContentLength == nil {
@@ -40,6 +45,23 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, r.op, "HEAD without ETag")
 	}
 	return attrs, nil
+}
+
+// nullVersion names the only version of an object without versions. Servers without versions may not know
+// the name.
+const nullVersion = "null"
+
+// explain finds out what is invalid about a HEAD, whose answer has no words: a GET's has.
+func (r *request) explain(err error) error {
+	if upstream.CodeOf(err) != upstream.Invalid {
+		return err
+	}
+	st, why := r.b.Open(r.caller, r.loc, upstream.OpenOptions{Range: byterange.Closed(0, 0)})
+	if why == nil {
+		_ = st.Body.Close() // only the refusal was of interest
+		return err
+	}
+	return why
 }
 
 // askChecksums asks with a header of our own: by its own field the SDK would verify them as well, against
@@ -75,7 +97,12 @@ func (b *Backend) Open(ctx context.Context, loc upstream.Loc, opts upstream.Open
 	}
 	out, err := b.client.GetObject(r.ctx, in, h.option())
 	if err != nil {
-		return nil, r.fail(err)
+		err = r.fail(err)
+		if opts.VersionID == nullVersion && upstream.CodeOf(err) == upstream.Invalid {
+			opts.VersionID = ""
+			return b.Open(ctx, loc, opts)
+		}
+		return nil, err
 	}
 	st, err := r.stream(out, opts)
 	if err != nil {
@@ -127,6 +154,9 @@ func delivered(status int, h http.Header, length int64) (sent byterange.Range, s
 		}
 		return byterange.Range{Len: length}, length, nil
 	case http.StatusPartialContent:
+		if length == 0 && strings.HasSuffix(h.Get("Content-Range"), "/0") {
+			return sent, 0, nil // MinIO, for the last bytes of an empty object: "bytes 0--1/0"
+		}
 		sent, size, ok := parseContentRange(h.Get("Content-Range"))
 		if !ok || (length >= 0 && length != sent.Len) {
 			return sent, 0, errors.New("206 with Content-Range " + strconv.Quote(h.Get("Content-Range")) + " and Content-Length " + strconv.FormatInt(length, 10))

@@ -13,7 +13,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -32,12 +31,22 @@ type request struct {
 	sent   atomic.Bool
 }
 
-// begin checks loc and starts a request. A loc without a key is a bucket.
+// begin checks loc and starts a request about an object.
 func (b *Backend) begin(ctx context.Context, op string, loc upstream.Loc) (*request, error) {
-	if !validBucket(loc.Bucket) {
-		return nil, upstream.Errorf(upstream.Invalid, op, "bucket name %q cannot be asked for over S3", loc.Bucket)
+	r, err := b.beginBucket(ctx, op, loc.Bucket)
+	if err != nil {
+		return nil, err
 	}
-	return b.start(ctx, op, loc), nil
+	r.loc.Key = loc.Key
+	return r, b.checkKey(ctx, op, loc)
+}
+
+// beginBucket checks the name and starts a request about a bucket.
+func (b *Backend) beginBucket(ctx context.Context, op, bucket string) (*request, error) {
+	if !validBucket(bucket) {
+		return nil, upstream.Errorf(upstream.Invalid, op, "bucket name %q cannot be asked for over S3", bucket)
+	}
+	return b.start(ctx, op, upstream.Loc{Bucket: bucket}), nil
 }
 
 func (b *Backend) start(ctx context.Context, op string, loc upstream.Loc) *request {
@@ -109,11 +118,6 @@ func token(s string) bool {
 
 func withMiddleware(fn func(*middleware.Stack) error) func(*awss3.Options) {
 	return func(o *awss3.Options) { o.APIOptions = append(o.APIOptions, fn) }
-}
-
-// unsignedPayload lets a body stream without being read for its hash first.
-func unsignedPayload() func(*awss3.Options) {
-	return withMiddleware(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
 }
 
 // rawHeader is the answer's header as it came.

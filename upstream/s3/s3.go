@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -60,6 +61,10 @@ type Backend struct {
 	transport *http.Transport
 	cfg       Config
 	buckets   *bucketCache
+	uploads   *uploadAlgorithms
+	exact     bool         // keys are not read as paths
+	listings  encoding     // learned from the first one
+	frames    atomic.Int32 // framingUnknown, framingWorks or framingNone
 }
 
 var (
@@ -88,11 +93,13 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 		DisableLogOutputChecksumValidationSkipped: true,
 		DisableS3ExpressSessionAuth:               aws.Bool(true),
 	}
+	var endpoint *url.URL
 	if cfg.Endpoint != "" {
 		u, err := parseEndpoint(cfg.Endpoint)
 		if err != nil {
 			return nil, err
 		}
+		endpoint = u
 		opts.BaseEndpoint = aws.String(u.String())
 		if net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" {
 			opts.UsePathStyle = true
@@ -112,7 +119,10 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 		// request, and the body again, to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Backend{client: awss3.New(opts), transport: tr, cfg: cfg, buckets: newBucketCache()}, nil
+	return &Backend{
+		client: awss3.New(opts), transport: tr, cfg: cfg,
+		buckets: newBucketCache(), uploads: newUploadAlgorithms(), exact: exactKeys(endpoint),
+	}, nil
 }
 
 func parseEndpoint(s string) (*url.URL, error) {

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -26,18 +25,21 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	if err := h.valid(r.op); err != nil {
 		return object.Attrs{}, err
 	}
-	body, stream, err := r.body(req.Body, req.Size)
+	p, err := r.payload(h, content{
+		src: req.Body, size: req.Size,
+		verified: req.Checksum != nil || req.MD5 != "", algorithm: req.TrailingAlgorithm,
+	})
 	if err != nil {
 		return object.Attrs{}, err
 	}
 	out, err := b.client.PutObject(r.ctx, &awss3.PutObjectInput{
 		Bucket: aws.String(loc.Bucket), Key: aws.String(loc.Key),
-		Body: stream, ContentLength: aws.Int64(req.Size),
-	}, h.option(), unsignedPayload())
+		Body: p.stream, ContentLength: aws.Int64(p.length),
+	}, h.option(), p.option())
 	if err != nil {
-		return object.Attrs{}, r.bodyFailed(body, err)
+		return object.Attrs{}, r.bodyFailed(p.body, err)
 	}
-	if err := r.stored(body, deref(out.ETag)); err != nil {
+	if err := r.stored(p.body, deref(out.ETag)); err != nil {
 		return object.Attrs{}, err
 	}
 	_, raw, _ := rawHeader(out.ResultMetadata)
@@ -46,26 +48,6 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 		Headers: req.Headers.Clone(), Checksums: checksumsOf(raw), StorageClass: req.StorageClass,
 	}, nil
 }
-
-// body makes what the SDK may stream: of known length, not seekable (it would hash it first) and never an
-// *io.PipeReader (it would send it without a length). An empty one is nil, once its end is confirmed.
-func (r *request) body(src io.Reader, size int64) (*upstream.SizedReader, io.Reader, error) {
-	if src == nil {
-		src = eof{}
-	}
-	body := upstream.NewSizedReader(src, size)
-	if size > 0 {
-		return body, struct{ io.Reader }{body}, nil
-	}
-	if _, err := body.Read(make([]byte, 1)); err != io.EOF {
-		return body, nil, r.bodyFailed(body, err)
-	}
-	return body, nil, nil
-}
-
-type eof struct{}
-
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // stored checks that what the service claims to have stored can be what was sent.
 func (r *request) stored(body *upstream.SizedReader, etag string) error {
