@@ -103,14 +103,14 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 		return fail(op, err)
 	}
 	defer unlock()
-	holds, err := holdsObject(ctx, k, nil, "")
+	holds, err := holdsObject(ctx, k.place(nil), "")
 	if err != nil {
 		return fail(op, err)
 	}
 	if holds {
 		return upstream.Errorf(upstream.BucketNotEmpty, op, "%q", name)
 	}
-	if err := removeEmpty(ctx, k, nil); err != nil {
+	if err := removeEmpty(ctx, k.place(nil)); err != nil {
 		return fail(op, err)
 	}
 	err = unix.Unlinkat(int(b.top.Fd()), name, unix.AT_REMOVEDIR)
@@ -137,33 +137,27 @@ func (b *Backend) forget(name string) error {
 
 // removeEmpty removes the directories below one that hold nothing. Those that do hold something stay,
 // without an error.
-func removeEmpty(ctx context.Context, k *bucket, dirs []string) error {
-	f, err := k.openDir(dirs)
-	if isMissing(err) {
+func removeEmpty(ctx context.Context, at place) error {
+	return visit(at, func(in *spot) error {
+		entries, err := in.dir.ReadDir(-1)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if !e.IsDir() {
+				continue
+			}
+			if err := in.descend(func() error { return removeEmpty(ctx, in.below(e.Name())) }); err != nil {
+				return err
+			}
+			err := unix.Unlinkat(int(in.dir.Fd()), e.Name(), unix.AT_REMOVEDIR)
+			if err != nil && !isMissing(err) && !isErrno(err, unix.ENOTEMPTY, unix.EEXIST) {
+				return err
+			}
+		}
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	entries, err := f.ReadDir(-1)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !e.IsDir() {
-			continue
-		}
-		if err := removeEmpty(ctx, k, slices.Concat(dirs, []string{e.Name()})); err != nil {
-			return err
-		}
-		err := unix.Unlinkat(int(f.Fd()), e.Name(), unix.AT_REMOVEDIR)
-		if err != nil && !isMissing(err) && !isErrno(err, unix.ENOTEMPTY, unix.EEXIST) {
-			return err
-		}
-	}
-	return nil
+	})
 }

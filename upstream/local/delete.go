@@ -21,11 +21,11 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 		return err
 	}
 	defer k.close()
-	touched, err := b.delete(ctx, op, k, loc.Key, opts)
-	if err != nil {
+	left, removed, err := b.delete(ctx, op, k, loc.Key, opts)
+	if err != nil || !removed {
 		return err
 	}
-	return fail(op, k.sync(touched))
+	return fail(op, k.sync(left, len(left)))
 }
 
 // DeleteBatch implements upstream.BatchDeleter. Each directory is synced once.
@@ -40,62 +40,60 @@ func (b *Backend) DeleteBatch(ctx context.Context, name string, keys []string) (
 	}
 	defer k.close()
 	errs := make([]error, len(keys))
-	seen := map[string]bool{}
-	var touched []string
+	touched := map[string][]string{}
 	for i, key := range keys {
-		var dirs []string
-		dirs, errs[i] = b.delete(ctx, op, k, key, upstream.DeleteOptions{})
-		for _, dir := range dirs {
-			if !seen[dir] {
-				seen[dir] = true
-				touched = append(touched, dir)
-			}
+		left, removed, err := b.delete(ctx, op, k, key, upstream.DeleteOptions{})
+		if errs[i] = err; removed {
+			touched[k.place(left).path()] = left
 		}
 	}
-	if err := k.sync(touched); err != nil {
-		return nil, fail(op, err)
+	for _, dirs := range touched {
+		if err := k.sync(dirs, len(dirs)); err != nil {
+			return nil, fail(op, err)
+		}
 	}
 	return errs, alive(ctx, op)
 }
 
-// delete removes an object and the directories that it leaves empty. It returns the directories that must
-// be synced.
-func (b *Backend) delete(ctx context.Context, op string, k *bucket, key string, opts upstream.DeleteOptions) ([]string, error) {
+// delete removes an object and the directories that it leaves empty. If there was one, the directory left
+// must be synced.
+func (b *Backend) delete(ctx context.Context, op string, k *bucket, key string, opts upstream.DeleteOptions) (
+	left []string, removed bool, err error) {
 	p, err := pathOf(op, key)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := semantics.CheckVersion(op, opts.VersionID); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	unlock, err := b.keys.lock(ctx, k.name+"/"+key)
 	if err != nil {
-		return nil, fail(op, err)
+		return nil, false, fail(op, err)
 	}
 	defer unlock()
-	dir, err := k.openDir(p.dirs)
+	dir, err := k.place(p.dirs).open()
 	if isMissing(err) || leavesBucket(err) {
-		return nil, semantics.CheckDelete(op, opts.IfMatch, "", false)
+		return nil, false, semantics.CheckDelete(op, opts.IfMatch, "", false)
 	}
 	if err != nil {
-		return nil, fail(op, err)
+		return nil, false, fail(op, err)
 	}
 	defer func() { _ = dir.Close() }()
 	if opts.IfMatch != "" {
 		if err := b.checkDelete(op, k, dir, p, key, opts.IfMatch); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	removed, err := b.removeObject(k, dir, p, key)
+	removed, err = b.removeObject(k, dir, p, key)
 	if err != nil || !removed {
-		return nil, fail(op, err)
+		return nil, removed, fail(op, err)
 	}
-	left, err := k.prune(p.dirs)
-	return []string{joinPath(left)}, fail(op, err)
+	left, err = k.prune(p.dirs)
+	return left, true, fail(op, err)
 }
 
 func (b *Backend) checkDelete(op string, k *bucket, dir *os.File, p keyPath, key, ifMatch string) error {
-	f, err := b.findIn(k, dir, p, key)
+	f, err := b.findIn(k, &spot{k.place(p.dirs), dir}, p, key)
 	if err != nil {
 		return fail(op, err)
 	}
@@ -138,9 +136,11 @@ func (b *Backend) removeObject(k *bucket, dir *os.File, p keyPath, key string) (
 // prune removes directories as long as they are empty, the innermost first, and returns those left.
 // A writer that has just made one of them makes it again.
 func (k *bucket) prune(dirs []string) (left []string, err error) {
+	c := k.chain(dirs)
+	defer c.close()
 	for len(dirs) > 0 {
 		last := len(dirs) - 1
-		parent, err := k.openDir(dirs[:last])
+		parent, err := c.at(last).open()
 		if err == nil {
 			// Not os.Root.Remove: it would remove an object that has taken the directory's place.
 			err = unix.Unlinkat(int(parent.Fd()), dirs[last], unix.AT_REMOVEDIR)

@@ -33,7 +33,7 @@ func (b *Backend) List(ctx context.Context, req upstream.ListRequest) (upstream.
 	if err != nil { // a prefix that no key of ours has
 		return upstream.ListPage{}, nil
 	}
-	if err := w.directory(dirs, base); err != nil {
+	if err := w.directory(k.place(dirs), base); err != nil {
 		return upstream.ListPage{}, fail(op, err)
 	}
 	return w.page.Done(), nil
@@ -54,21 +54,19 @@ type entry struct {
 	dir     bool
 }
 
-// directory adds to the page what is in a directory whose keys begin with base. It holds no descriptor
-// while it is in a directory below.
-func (w *walk) directory(dirs []string, base string) error {
-	f, err := w.k.openDir(dirs)
-	if isMissing(err) || leavesBucket(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	entries, err := w.entries(f, dirs, base)
-	if err != nil {
-		return err
-	}
+// directory adds to the page what is in a directory whose keys begin with base.
+func (w *walk) directory(at place, base string) error {
+	return visit(at, func(in *spot) error {
+		entries, err := w.entries(in, base)
+		if err != nil {
+			return err
+		}
+		return w.add(in, entries, base)
+	})
+}
+
+// add adds entries of a directory until the page is full.
+func (w *walk) add(in *spot, entries []entry, base string) error {
 	for _, e := range entries {
 		if w.page.Full() {
 			return nil
@@ -78,12 +76,15 @@ func (w *walk) directory(dirs []string, base string) error {
 		}
 		full := base + e.segment
 		if !e.dir {
-			if err := w.object(f, dirs, e, full); err != nil {
+			if err := w.object(in, e, full); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := w.subdirectory(slices.Concat(dirs, []string{e.name}), full); err != nil {
+		if w.page.Skip(full) {
+			continue
+		}
+		if err := in.descend(func() error { return w.subdirectory(in.below(e.name), full) }); err != nil {
 			return err
 		}
 	}
@@ -91,15 +92,12 @@ func (w *walk) directory(dirs []string, base string) error {
 }
 
 // subdirectory adds a directory, as one line if it is a common prefix.
-func (w *walk) subdirectory(dirs []string, full string) error {
-	if w.page.Skip(full) {
-		return nil
-	}
+func (w *walk) subdirectory(at place, full string) error {
 	cp, rolls := w.page.Rolls(full)
 	if !rolls {
-		return w.directory(dirs, full)
+		return w.directory(at, full)
 	}
-	holds, err := holdsObject(w.ctx, w.k, dirs, full)
+	holds, err := holdsObject(w.ctx, at, full)
 	if holds {
 		w.page.AddPrefix(cp)
 	}
@@ -107,17 +105,17 @@ func (w *walk) subdirectory(dirs []string, full string) error {
 }
 
 // object adds one object, unless it is gone.
-func (w *walk) object(dir *os.File, dirs []string, e entry, key string) error {
+func (w *walk) object(in *spot, e entry, key string) error {
 	if !w.page.Wants(key) {
 		return nil
 	}
-	p := keyPath{dirs: dirs, plain: e.name, aside: asideOf(e.name)}
+	p := keyPath{plain: e.name, aside: asideOf(e.name)}
 	if strings.HasPrefix(e.name, escapeObject) {
 		p.plain, p.aside = nameOf(e.segment), e.name
 	}
-	f, err := w.b.findIn(w.k, dir, p, key)
+	f, err := w.b.findIn(w.k, in, p, key)
 	if isErrno(err, unix.EACCES, unix.EPERM) { // listed, though it cannot be read
-		return w.unreadable(dir, e, key)
+		return w.unreadable(in.dir, e, key)
 	}
 	if err != nil || f == nil {
 		return err
@@ -142,12 +140,12 @@ func (w *walk) unreadable(dir *os.File, e entry, key string) error {
 //
 // While an object is moved aside, a directory that is read may show it under both names or none. So
 // what was read during a move is read again.
-func (w *walk) entries(dir *os.File, dirs []string, base string) ([]entry, error) {
+func (w *walk) entries(in *spot, base string) ([]entry, error) {
 	for {
 		ended := w.b.asides.ended.Load()
 		quiet := w.b.asides.running.Load() == 0
 		var found []entry
-		err := scan(w.ctx, w.k, dir, dirs, base, func(e entry) bool {
+		err := scan(w.ctx, in, base, func(e entry) bool {
 			full := base + e.segment
 			if e.dir && !w.page.Skip(full) || !e.dir && full > w.page.After() && !w.page.Skip(full) {
 				found = append(found, e)
@@ -161,7 +159,7 @@ func (w *walk) entries(dir *os.File, dirs []string, base string) ([]entry, error
 			return inOrder(found), nil
 		}
 		runtime.Gosched()
-		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+		if _, err := in.dir.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}
 	}
@@ -174,24 +172,24 @@ func inOrder(entries []entry) []entry {
 	return slices.CompactFunc(entries, func(a, b entry) bool { return a.dir == b.dir && a.segment == b.segment })
 }
 
-// scan calls visit for every entry of a directory that keys lead to, until it returns false.
-func scan(ctx context.Context, k *bucket, dir *os.File, dirs []string, base string, visit func(entry) bool) error {
+// scan calls more for every entry of a directory that keys lead to, until it returns false.
+func scan(ctx context.Context, in *spot, base string, more func(entry) bool) error {
 	const batch = 1024
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		list, err := dir.ReadDir(batch)
+		list, err := in.dir.ReadDir(batch)
 		for _, d := range list {
 			e := entry{name: d.Name(), dir: d.IsDir()}
 			var ok bool
-			if e.segment, ok = segmentOf(e.name, e.dir); !ok || !isEntry(k, d, dirs) {
+			if e.segment, ok = segmentOf(e.name, e.dir); !ok || !isEntry(in.place, d) {
 				continue
 			}
 			if !e.dir && !utf8.ValidString(base+e.segment) {
 				continue
 			}
-			if !visit(e) {
+			if !more(e) {
 				return nil
 			}
 		}
@@ -205,44 +203,39 @@ func scan(ctx context.Context, k *bucket, dir *os.File, dirs []string, base stri
 }
 
 // isEntry reports whether d is a directory, a regular file, or a link to one that stays in the bucket.
-func isEntry(k *bucket, d fs.DirEntry, dirs []string) bool {
+func isEntry(at place, d fs.DirEntry) bool {
 	switch {
 	case d.IsDir(), d.Type().IsRegular():
 		return true
 	case d.Type()&fs.ModeSymlink == 0:
 		return false
 	}
-	info, err := k.dir.Stat(joinPath(slices.Concat(dirs, []string{d.Name()})))
+	info, err := at.root.Stat(at.below(d.Name()).path())
 	return err == nil && info.Mode().IsRegular()
 }
 
 // holdsObject reports whether there is an object in a directory or below it. It reads no more than it
 // needs for that.
-func holdsObject(ctx context.Context, k *bucket, dirs []string, base string) (bool, error) {
-	f, err := k.openDir(dirs)
-	if isMissing(err) || leavesBucket(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	found := false
-	var below []entry
-	err = scan(ctx, k, f, dirs, base, func(e entry) bool {
-		if e.dir {
-			below = append(below, e)
+func holdsObject(ctx context.Context, at place, base string) (found bool, err error) {
+	err = visit(at, func(in *spot) error {
+		var below []entry
+		err := scan(ctx, in, base, func(e entry) bool {
+			if e.dir {
+				below = append(below, e)
+			}
+			found = found || !e.dir
+			return !found
+		})
+		for _, e := range below {
+			if found || err != nil {
+				break
+			}
+			err = in.descend(func() error {
+				found, err = holdsObject(ctx, in.below(e.name), base+e.segment)
+				return err
+			})
 		}
-		found = found || !e.dir
-		return !found
+		return err
 	})
-	if err = errors.Join(err, f.Close()); err != nil || found {
-		return found, err
-	}
-	for _, e := range below {
-		found, err := holdsObject(ctx, k, slices.Concat(dirs, []string{e.name}), base+e.segment)
-		if found || err != nil {
-			return found, err
-		}
-	}
-	return false, nil
+	return found, err
 }

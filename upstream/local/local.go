@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"unistore/upstream"
 	"unistore/upstream/internal/semantics"
@@ -149,14 +148,4 @@ func (b *Backend) open(ctx context.Context, op, name string) (*bucket, error) {
 	return &bucket{name: name, dir: dir}, nil
 }
 
-// openDir opens a directory of the bucket.
-func (k *bucket) openDir(dirs []string) (*os.File, error) {
-	return k.dir.OpenFile(joinPath(dirs), os.O_RDONLY|unix.O_DIRECTORY, 0)
-}
-
-func joinPath(dirs []string) string {
-	if len(dirs) == 0 {
-		return "."
-	}
-	return strings.Join(dirs, "/")
-}
+func (k *bucket) place(dirs []string) place { return place{root: k.dir, dirs: dirs} }

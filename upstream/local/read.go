@@ -31,7 +31,8 @@ func (b *Backend) find(op string, k *bucket, key string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := k.openDir(p.dirs)
+	at := k.place(p.dirs)
+	dir, err := at.open()
 	if isMissing(err) || leavesBucket(err) {
 		return nil, upstream.Errorf(upstream.NotExist, op, "%q", key)
 	}
@@ -39,7 +40,7 @@ func (b *Backend) find(op string, k *bucket, key string) (*file, error) {
 		return nil, fail(op, err)
 	}
 	defer func() { _ = dir.Close() }()
-	f, err := b.findIn(k, dir, p, key)
+	f, err := b.findIn(k, &spot{at, dir}, p, key)
 	if err != nil {
 		return nil, fail(op, err)
 	}
@@ -64,10 +65,10 @@ const maxLooks = 10
 //
 // A file without a valid record may be another program's, or may have been replaced, and its sidecar
 // removed, since it was opened. The name tells: if it still leads to the same version, it is the former.
-func (b *Backend) findIn(k *bucket, dir *os.File, p keyPath, key string) (*file, error) {
+func (b *Backend) findIn(k *bucket, in *spot, p keyPath, key string) (*file, error) {
 	var last stamp
 	for try := 1; ; try++ {
-		f, err := openEither(k, dir, p)
+		f, err := openEither(in, p)
 		if err != nil || f == nil {
 			return nil, err
 		}
@@ -87,9 +88,9 @@ func (b *Backend) findIn(k *bucket, dir *os.File, p keyPath, key string) (*file,
 
 // openEither opens an object under the name it has. It looks for plain first: an object moves from plain
 // to aside, never back.
-func openEither(k *bucket, dir *os.File, p keyPath) (*file, error) {
+func openEither(in *spot, p keyPath) (*file, error) {
 	for _, name := range []string{p.plain, p.aside} {
-		f, err := openFile(k, dir, p.dirs, name)
+		f, err := openFile(in, name)
 		if f != nil || err != nil {
 			return f, err
 		}
@@ -99,19 +100,15 @@ func openEither(k *bucket, dir *os.File, p keyPath) (*file, error) {
 
 // openFile opens a regular file, or returns nil when name is none: missing, a directory, special, or a
 // symbolic link that does not lead to a regular file in the bucket.
-func openFile(k *bucket, dir *os.File, dirs []string, name string) (*file, error) {
+func openFile(in *spot, name string) (*file, error) {
 	// O_NONBLOCK: a named pipe must not hold us up.
-	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	fd, err := openat(in.dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 	var f *os.File
 	switch {
 	case err == nil:
 		f = os.NewFile(uintptr(fd), name)
 	case isErrno(err, unix.ELOOP): // a symbolic link: os.Root follows it as far as it may go
-		path := name
-		if len(dirs) > 0 {
-			path = joinPath(dirs) + "/" + name
-		}
-		if f, err = k.dir.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
+		if f, err = in.root.OpenFile(in.below(name).path(), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 			return nil, nil
 		}
 	case isMissing(err) || isErrno(err, unix.ENXIO, unix.ENODEV): // a socket, a device

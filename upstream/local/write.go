@@ -113,9 +113,13 @@ func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, 
 	if !r.describes(stampOf(&st)) { // a file system that changes times behind our back
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, op, "the file system changed the staged file")
 	}
-	touched, err := b.place(ctx, op, k, key, tmp, cond)
+	p, err := pathOf(op, key)
+	if err != nil {
+		return object.Attrs{}, err
+	}
+	touched, err := b.place(ctx, op, k, key, p, tmp, cond)
 	if err == nil {
-		err = k.sync(touched)
+		err = k.sync(p.dirs, touched...)
 	}
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
@@ -129,12 +133,9 @@ const placeTries = 1000
 // errAgain says that directories have changed under a write.
 var errAgain = errors.New("the directory has changed")
 
-// place renames a staged file to the object of key. It returns the directories that must be synced.
-func (b *Backend) place(ctx context.Context, op string, k *bucket, key string, tmp *staged, cond condition) ([]string, error) {
-	p, err := pathOf(op, key)
-	if err != nil {
-		return nil, err
-	}
+// place renames a staged file to the object of key. It returns the directories that must be synced, as
+// depths of p.dirs.
+func (b *Backend) place(ctx context.Context, op string, k *bucket, key string, p keyPath, tmp *staged, cond condition) ([]int, error) {
 	unlock, err := b.keys.lock(ctx, k.name+"/"+key)
 	if err != nil {
 		return nil, err
@@ -159,13 +160,13 @@ func (b *Backend) place(ctx context.Context, op string, k *bucket, key string, t
 	return nil, upstream.Errorf(upstream.Unavailable, op, "the directory of %q comes and goes", key)
 }
 
-func (b *Backend) tryPlace(op string, k *bucket, key string, p keyPath, tmp *staged, cond condition) ([]string, error) {
+func (b *Backend) tryPlace(op string, k *bucket, key string, p keyPath, tmp *staged, cond condition) ([]int, error) {
 	dir, touched, err := b.makeDirs(op, k, p.dirs)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	old, err := b.findIn(k, dir, p, key)
+	old, err := b.findIn(k, &spot{k.place(p.dirs), dir}, p, key)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +188,7 @@ func (b *Backend) tryPlace(op string, k *bucket, key string, p keyPath, tmp *sta
 	if old != nil {
 		b.dropSidecar(k, key, old.stamp)
 	}
-	return append(touched, joinPath(p.dirs)), nil
+	return append(touched, len(p.dirs)), nil
 }
 
 // moveTo renames the file into a directory. With create, it fails with errAgain when the name is taken.
@@ -223,9 +224,9 @@ func isDir(dir *os.File, name string) bool {
 }
 
 // makeDirs opens a directory of the bucket, after making it and those above it where they are missing. It
-// returns the directories that got an entry.
-func (b *Backend) makeDirs(op string, k *bucket, dirs []string) (dir *os.File, touched []string, err error) {
-	dir, err = k.openDir(dirs)
+// returns the depths of the directories that got an entry.
+func (b *Backend) makeDirs(op string, k *bucket, dirs []string) (dir *os.File, touched []int, err error) {
+	dir, err = k.place(dirs).open()
 	switch {
 	case err == nil:
 		return dir, nil, nil
@@ -234,7 +235,7 @@ func (b *Backend) makeDirs(op string, k *bucket, dirs []string) (dir *os.File, t
 	case !isMissing(err):
 		return nil, nil, err
 	}
-	dir, err = k.openDir(nil)
+	dir, err = k.place(nil).open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -245,7 +246,7 @@ func (b *Backend) makeDirs(op string, k *bucket, dirs []string) (dir *os.File, t
 			return nil, nil, err
 		}
 		if made {
-			touched = append(touched, joinPath(dirs[:i]))
+			touched = append(touched, i)
 		}
 		dir = next
 	}
@@ -305,10 +306,13 @@ func (b *Backend) moveAside(op string, parent *os.File, name string) error {
 	return err
 }
 
-// sync makes the entries of directories of the bucket durable. One that is gone needs it no more.
-func (k *bucket) sync(dirs []string) error {
-	for _, dir := range dirs {
-		f, err := k.dir.Open(dir)
+// sync makes the entries of directories on a path durable, those of the given depths. One that is gone
+// needs it no more.
+func (k *bucket) sync(dirs []string, depths ...int) error {
+	c := k.chain(dirs)
+	defer c.close()
+	for _, depth := range depths {
+		f, err := c.at(depth).open()
 		if isMissing(err) {
 			continue
 		}
