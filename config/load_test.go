@@ -233,3 +233,13 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestExample(t *testing.T) {
+	cfg, err := Load(LoadOptions{File: "../examples/unistore.yaml", Environ: []string{"ENGINE_SECRET=engine-secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := cfg.Find("warehouse"); r.Bucket != "prod-warehouse" {
+		t.Errorf("route %+v", r)
+	}
+}
