@@ -87,6 +87,7 @@ func TestSlowReader(t *testing.T) {
 	begin := time.Now()
 	go func() {
 		_, err := server.Write(data)
+		_ = server.Close()
 		written <- err
 	}()
 	var got []byte
@@ -95,7 +96,7 @@ func TestSlowReader(t *testing.T) {
 		time.Sleep(step) // the slowness is the subject
 		n, err := client.Read(buf)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("after %d bytes: %v", len(got), err)
 		}
 		got = append(got, buf[:n]...)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -114,9 +115,10 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(soon))
 		got, err := io.ReadAll(c)
 		if err != nil {
-			t.Errorf("read %q, %v", got, err)
+			t.Fatalf("read %q, %v", got, err)
 		}
 		return string(got)
 	}

@@ -316,6 +316,7 @@ func TestSendToSlowReader(t *testing.T) {
 	begin := time.Now()
 	go func() {
 		_, err := server.ReadFrom(&FileRegion{File: f, Len: size})
+		_ = server.Close()
 		done <- err
 	}()
 	var got []byte

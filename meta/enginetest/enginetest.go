@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) meta.Engine) {
 		{"EmptyBatch", testEmptyBatch},
 		{"OddKeys", testOddKeys},
 		{"BigBatch", testBigBatch},
+		{"Sizes", testSizes},
 		{"ScanRanges", testScanRanges},
 		{"ScanStops", testScanStops},
 		{"ScanNests", testScanNests},
@@ -216,5 +217,29 @@ func testBigBatch(t *testing.T, e meta.Engine) {
 	}
 	if got, err := e.Get([]byte("large")); err != nil || !bytes.Equal(got, large) {
 		t.Errorf("large value: %d bytes, %v", len(got), err)
+	}
+}
+
+// testSizes has values of all magnitudes, so that one scan meets each after each.
+func testSizes(t *testing.T, e meta.Engine) {
+	sizes := []int{0, 1, 100, 4000, 4096, 5000, 60_000, 1 << 16, 250_000, 1 << 18, 300_000, 1 << 20, 3 << 20}
+	sizes = append(sizes, sizes...)
+	slices.Reverse(sizes[:len(sizes)/2])
+	var b meta.Batch
+	value := func(i int) []byte { return bytes.Repeat([]byte{byte(i + 1)}, sizes[i]) }
+	for i := range sizes {
+		b.Put([]byte{byte(i)}, value(i))
+	}
+	apply(t, e, &b)
+	i := 0
+	err := e.Scan(nil, nil, func(key, got []byte) error {
+		if i == len(sizes) || !bytes.Equal(key, []byte{byte(i)}) || !bytes.Equal(got, value(i)) {
+			return fmt.Errorf("record %d is %x with %d bytes", i, key, len(got))
+		}
+		i++
+		return nil
+	})
+	if err != nil || i != len(sizes) {
+		t.Errorf("Scan: %d of %d records, %v", i, len(sizes), err)
 	}
 }

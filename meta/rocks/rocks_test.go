@@ -96,11 +96,11 @@ func TestDestroy(t *testing.T) {
 	}
 }
 
-// TestMemoryIsFreed writes, reads and scans 150 MiB each: a leak of values, iterators or batches would show in the
+// TestMemoryIsFreed writes, reads and scans 75 MiB each: a leak of values, iterators or batches would show in the
 // size of the process.
 func TestMemoryIsFreed(t *testing.T) {
 	e := open(t, t.TempDir())
-	value := string(bytes.Repeat([]byte("v"), 256<<10))
+	value := string(bytes.Repeat([]byte("v"), 128<<10))
 	round := func(n int) {
 		for range n {
 			put(t, e, "k", value)
@@ -115,7 +115,7 @@ func TestMemoryIsFreed(t *testing.T) {
 	round(150)
 	before := resident(t)
 	round(600)
-	if grown := resident(t) - before; grown > 64<<20 {
+	if grown := resident(t) - before; grown > 32<<20 {
 		t.Errorf("grew by %d MiB", grown>>20)
 	}
 }
