@@ -26,7 +26,7 @@ define install
 	mv $(TOOLS)/build/$(notdir $(firstword $(subst @, ,$(1)))) $(2)
 endef
 
-.PHONY: help run build test lint fmt e2e image deps clean
+.PHONY: help run build test lint fmt e2e e2e-deps image deps clean
 
 help:
 	@echo 'make run     build and serve on the embedded default'
@@ -57,7 +57,7 @@ lint: deps $(GOLANGCI)
 fmt: $(GOLANGCI)
 	$(GOLANGCI) fmt
 
-e2e: build $(VERSITYGW) $(MINIO) $(VENV)/.requirements
+e2e: build e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements
 	UNISTORE_TEST_BINARY=$(BIN) UNISTORE_TEST_VERSITYGW=$(VERSITYGW) UNISTORE_TEST_MINIO=$(MINIO) \
 	UNISTORE_TEST_VENV=$(VENV) $(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/...
 
@@ -79,8 +79,10 @@ $(VERSITYGW):
 $(MINIO):
 	$(call install,github.com/minio/minio@$(MINIO_VERSION),$@)
 
-$(VENV)/.requirements: e2e/requirements.txt
-	@.ci/deps python
+e2e-deps:
+	@.ci/deps e2e
+
+$(VENV)/.requirements: e2e/requirements.txt | e2e-deps
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r e2e/requirements.txt
