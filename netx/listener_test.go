@@ -66,7 +66,7 @@ func TestAcceptSurvives(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := l.Accept(); err != net.ErrClosed { //nolint:errorlint // this very value is the contract
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Close = %v", err)
 	}
 }
