@@ -31,13 +31,14 @@ func TestParquetByRealEngines(t *testing.T) {
 				want[e] = g.run(python, script, "query", e, local)
 			}
 			query := func(pass string, quiet bool) {
-				before := g.dataRequests()
+				// Stats are left out: an engine looks for a directory object that is not there, every time.
+				before := g.metric("unistore_upstream_requests_total", `operation="Open"`)
 				for _, e := range engines {
 					if got := g.run(python, script, "query", e, "s3"); got != want[e] {
 						t.Errorf("%s by %s: %s, want %s", pass, e, got, want[e])
 					}
 				}
-				n := g.dataRequests() - before
+				n := g.metric("unistore_upstream_requests_total", `operation="Open"`) - before
 				t.Logf("%s: %v upstream data requests", pass, n)
 				if quiet && n != 0 {
 					t.Errorf("%s: %v upstream data requests, want 0", pass, n)

@@ -167,7 +167,8 @@ func (g *Gateway) compose() {
 		routes: &routes{cfg: g.cfg, stores: g.stores},
 		keys:   g.keys,
 		verifier: s3api.NewVerifier(g.keys, s3api.VerifierConfig{
-			Region: g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
+			BaseDomains: g.cfg.BaseDomains,
+			Region:      g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
 		}),
 		cache:    g.cache,
 		learner:  newLearner(g.cache, time.Now),

@@ -32,7 +32,7 @@ func decodeListToken(store, token string) (string, error) {
 // listObjects answers both versions of ListObjects.
 func (s *service) listObjects(ctx context.Context, t target, op s3api.ListObjects) (*s3api.Response, error) {
 	req := upstream.ListRequest{Prefix: op.Prefix, Delimiter: op.Delimiter, StartAfter: op.After, MaxKeys: op.MaxKeys}
-	if op.HasToken {
+	if op.HasToken && op.Token != "" { // an empty one is the beginning, as in S3
 		raw, err := decodeListToken(t.store.Name(), op.Token)
 		if err != nil {
 			return nil, err

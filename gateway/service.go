@@ -69,11 +69,10 @@ func (s *service) answer(ctx context.Context, x *exchange) (*s3api.Response, err
 	x.auth = auth
 	x.who = s.keys.identify(auth)
 	op, err := s3api.Parse(x.Request, s.cfg.BaseDomains)
+	x.op, x.name = op, op.Name()
 	if err != nil {
 		return nil, err
 	}
-	x.op = op
-	x.name = op.Name()
 	if err := x.who.authorise(op); err != nil {
 		return nil, err
 	}

@@ -171,6 +171,9 @@ func (s *service) listParts(ctx context.Context, t target, op s3api.ListParts) (
 	if err != nil {
 		return nil, err
 	}
+	if op.MaxParts == 0 {
+		return s3api.RenderListParts(op, s3api.PartsResult{}), nil
+	}
 	page, err := t.store.ListParts(ctx, up, op.PartMarker, op.MaxParts)
 	if err != nil {
 		return nil, err
@@ -183,6 +186,9 @@ func (s *service) listParts(ctx context.Context, t target, op s3api.ListParts) (
 }
 
 func (s *service) listUploads(ctx context.Context, t target, op s3api.ListMultipartUploads) (*s3api.Response, error) {
+	if op.MaxUploads == 0 {
+		return s3api.RenderListUploads(op, s3api.UploadsResult{}), nil
+	}
 	req := upstream.ListUploadsRequest{
 		Bucket: t.bucket, Prefix: t.route.Prefix + op.Prefix, Delimiter: op.Delimiter, MaxUploads: op.MaxUploads,
 	}

@@ -98,9 +98,10 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 	var where []int    // their places in results
 	for i, o := range req.Objects {
 		results[i] = s3api.Deleted{Key: o.Key, VersionID: o.VersionID}
+		bad := s3api.CheckKey(o.Key)
 		switch {
-		case o.Key == "" || len(o.Key) > maxKey:
-			results[i].Err = &s3api.Error{Code: s3api.ErrKeyTooLongError}
+		case bad != nil:
+			results[i].Err = toS3(bad)
 		case o.VersionID != "" && o.VersionID != nullVersion || o.ETag != "":
 			results[i].Err = s.deleteOne(ctx, t, o)
 		default:
@@ -125,10 +126,8 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 	return s3api.RenderDelete(req.Quiet, results), nil
 }
 
-const (
-	maxKey      = 1024 // bytes, S3's limit
-	nullVersion = "null"
-)
+// nullVersion is the version id of an object in a bucket without versions.
+const nullVersion = "null"
 
 func (s *service) deleteOne(ctx context.Context, t target, o s3api.DeleteTarget) *s3api.Error {
 	defer s.learner.forget(t.cacheKey(o.Key))

@@ -24,8 +24,10 @@ type VerifierConfig struct {
 	Region string // empty: us-east-1
 	// AnyRegion accepts signatures scoped to another region: clients often have their own default.
 	AnyRegion bool
-	Anonymous bool             // accept unsigned requests
-	Now       func() time.Time // nil: time.Now
+	Anonymous bool // accept unsigned requests
+	// BaseDomains as for Parse; what Signature Version 2 signs names the bucket of the host.
+	BaseDomains []string
+	Now         func() time.Time // nil: time.Now
 }
 
 // Auth is the outcome of authentication: who asks, and how the body is to be verified.
@@ -60,15 +62,18 @@ func NewVerifier(creds Credentials, cfg VerifierConfig) *Verifier {
 
 // Verify authenticates r without reading its body. Every error is an *Error.
 //
-// Signature Version 2 is refused: its keyed SHA-1 does not cover the headers, and every SDK since
-// 2014 has version 4.
+// Signature Version 2 is accepted in presigned URLs alone, see sigv2_query.go: in the header
+// every SDK since 2014 has version 4.
 func (v *Verifier) Verify(r *Request) (*Auth, error) {
 	c, err := findClaim(r)
 	if err != nil {
 		return nil, err
 	}
-	if c.mechanism == unsigned {
+	switch c.mechanism {
+	case unsigned:
 		return v.anonymous(r)
+	case presignedV2:
+		return v.verifyV2(r)
 	}
 	if err := v.checkScope(&c); err != nil {
 		return nil, err

@@ -268,7 +268,7 @@ func TestPresignedMalformed(t *testing.T) {
 		{credential("A/" + exampleScope), ErrInvalidAccessKeyId, ""},
 		{good + "&versionId=1", ErrSignatureDoesNotMatch, ""},
 		{strings.Replace(good, "X-Amz-Signature=", "X-Amz-Signature=0", 1), ErrSignatureDoesNotMatch, ""},
-		{"AWSAccessKeyId=" + exampleAccess + "&Expires=1369353600&Signature=vjbyPxybdZaNmGa%2ByT272YEAiv4%3D", ErrInvalidRequest, "Please use AWS4-HMAC-SHA256"},
+		{"AWSAccessKeyId=" + exampleAccess + "&Expires=1369353600&Signature=vjbyPxybdZaNmGa%2ByT272YEAiv4%3D", ErrSignatureDoesNotMatch, ""},
 	}
 	for i, tt := range tests {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

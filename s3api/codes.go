@@ -26,6 +26,7 @@ const (
 	ErrInvalidAccessKeyId        ErrorCode = "InvalidAccessKeyId"
 	ErrInvalidArgument           ErrorCode = "InvalidArgument"
 	ErrInvalidBucketName         ErrorCode = "InvalidBucketName"
+	ErrInvalidChunkSizeError     ErrorCode = "InvalidChunkSizeError"
 	ErrInvalidDigest             ErrorCode = "InvalidDigest"
 	ErrInvalidLocationConstraint ErrorCode = "InvalidLocationConstraint"
 	ErrInvalidObjectState        ErrorCode = "InvalidObjectState"
@@ -38,6 +39,7 @@ const (
 	ErrInvalidToken              ErrorCode = "InvalidToken"
 	ErrInvalidURI                ErrorCode = "InvalidURI"
 	ErrKeyTooLongError           ErrorCode = "KeyTooLongError"
+	ErrMalformedTrailerError     ErrorCode = "MalformedTrailerError"
 	ErrMalformedXML              ErrorCode = "MalformedXML"
 	ErrMaxMessageLengthExceeded  ErrorCode = "MaxMessageLengthExceeded"
 	ErrMetadataTooLarge          ErrorCode = "MetadataTooLarge"
@@ -71,6 +73,8 @@ type codeInfo struct {
 }
 
 var codeTable = map[ErrorCode]codeInfo{
+	ErrInvalidChunkSizeError:              {403, "Only the last chunk is allowed to have a size less than 8192 bytes"},
+	ErrMalformedTrailerError:              {400, "The request contained trailing data that was not well-formed or did not conform to our published schema."},
 	ErrAccessDenied:                       {403, "Access Denied"},
 	ErrAccessForbidden:                    {403, "CORSResponse: CORS is not enabled for this bucket."},
 	ErrAuthorizationHeaderMalformed:       {400, "The authorization header you provided is invalid."},

@@ -35,6 +35,7 @@ const (
 	unsigned mechanism = iota
 	byHeader
 	presigned
+	presignedV2
 )
 
 // claim is what a signed request says of its own signature; nothing in it is verified until checkSignature.

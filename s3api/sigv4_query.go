@@ -70,7 +70,7 @@ func (q *queryAuth) set(name, value string) bool {
 func (q *queryAuth) claim() (claim, error) {
 	c := claim{mechanism: presigned, token: q.token, hash: q.hash}
 	if q.v2 && q.algorithm == nil {
-		return c, errMechanism()
+		return claim{mechanism: presignedV2}, nil
 	}
 	for _, p := range []*string{q.algorithm, q.credential, q.date, q.expires, q.signedHeaders, q.signature} {
 		if p == nil || *p == "" {

@@ -22,7 +22,8 @@ FILES, ROWS = 4, 200_000
 
 
 def s3():
-    return fs.S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=ENDPOINT, scheme="http", region="us-east-1")
+    return fs.S3FileSystem(access_key=KEY, secret_key=SECRET, endpoint_override=ENDPOINT, scheme="http", region="us-east-1",
+                           allow_bucket_creation=True)
 
 
 def make(directory):
