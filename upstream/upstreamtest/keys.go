@@ -171,7 +171,7 @@ func allKeys(e *env) {
 		}
 		delete(held, key)
 		if len(held)%20 == 0 {
-			e.wantHeld(held)
+			e.wantKeys(slices.Collect(maps.Keys(held))...)
 		}
 	}
 	e.wantKeys()
