@@ -60,8 +60,8 @@ func connOf(c net.Conn) *netx.Conn {
 	return own
 }
 
-// Read implements io.Reader. A body that ends before its Content-Length is io.ErrUnexpectedEOF: fasthttp's
-// stream says io.EOF there.
+// Read implements io.Reader. A body that ends before its Content-Length or its last chunk is
+// io.ErrUnexpectedEOF: fasthttp's stream says io.EOF there.
 func (b *requestBody) Read(p []byte) (int, error) {
 	<-b.busy
 	defer func() { b.busy <- struct{}{} }()
@@ -74,7 +74,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.stream.Read(p)
 	b.got += int64(n)
 	if err == io.EOF {
-		if b.want >= 0 && b.got < b.want {
+		if b.got < b.want || b.want < 0 && b.conn != nil && b.conn.PeerDone() {
 			return n, io.ErrUnexpectedEOF
 		}
 		b.eof = true
@@ -89,29 +89,11 @@ func (b *requestBody) unblock() {
 		return
 	}
 	b.over.Store(true)
-	b.waitIdle()
-}
-
-// waitIdle returns when no Read is under way, holding the token no longer. The deadline is set again
-// and again because the connection renews it at the start of a Read that may have just begun.
-func (b *requestBody) waitIdle() {
-	for {
-		select {
-		case <-b.busy:
-			b.busy <- struct{}{}
-			return
-		default:
-		}
-		if b.conn != nil {
-			_ = b.conn.SetReadDeadline(time.Unix(1, 0))
-		}
-		select {
-		case <-b.busy:
-			b.busy <- struct{}{}
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
+	if b.conn != nil {
+		_ = b.conn.SetReadDeadline(time.Unix(1, 0)) // fails only when closed
 	}
+	<-b.busy
+	b.busy <- struct{}{}
 }
 
 // finish ends the use of the body when the handler is done. A rest of bounded size is read and thrown

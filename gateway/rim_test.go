@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"unistore/config"
 )
 
@@ -36,7 +39,7 @@ func (g *testGateway) signed(method, path string, length int) string {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	req.ContentLength = int64(length)
+	req.ContentLength = max(int64(length), 0)
 	g.unsigned(req)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, req.Host)
@@ -74,6 +77,32 @@ func TestATruncatedBodyStoresNothing(t *testing.T) {
 		if _, _, err := g.get("data", "cut", ""); codeOfS3(err) != "NoSuchKey" {
 			t.Fatalf("%d of 200000 bytes were stored: %v", sent, err)
 		}
+	}
+}
+
+func TestAChunkedBodyIsStoredWholeOrNotAtAll(t *testing.T) {
+	g := startGateway(t, t.TempDir(), nil)
+	g.bucket("data")
+	head := g.signed("PUT", "/data/k", -1)
+	head = strings.TrimSuffix(head, "\r\n") + "Transfer-Encoding: chunked\r\n\r\n"
+	for body, stored := range map[string]bool{
+		"5\r\nhello\r\n0\r\n\r\n": true,
+		"5\r\nhello\r\n":          false, // cut between two chunks
+		"5\r\nhello\r\n0\r\n":     false,
+		"5\r\nhel":                false,
+		"":                        false,
+	} {
+		c, r := g.raw(head + body)
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, r)
+		c.Close()
+		got, _, err := g.get("data", "k", "")
+		if stored && (err != nil || string(got) != "hello") || !stored && codeOfS3(err) != "NoSuchKey" {
+			t.Errorf("%q: %q, %v", body, got, err)
+		}
+		_, _ = g.client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("data"), Key: aws.String("k")})
 	}
 }
 

@@ -28,6 +28,7 @@ type Conn struct {
 	release  func() // called once, by Close
 
 	sentFile, sentCopy atomic.Int64
+	peerDone           atomic.Bool
 
 	mu struct {
 		sync.Mutex
@@ -63,8 +64,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if err := c.armRead(); err != nil {
 		return 0, err
 	}
-	return c.inner.Read(p)
+	n, err := c.inner.Read(p)
+	if err == io.EOF {
+		c.peerDone.Store(true)
+	}
+	return n, err
 }
+
+// PeerDone reports whether a Read has met the end of what the client sends. A parser that asked for more than
+// there was met it too, which is how a body cut between two chunks is told from a whole one.
+func (c *Conn) PeerDone() bool { return c.peerDone.Load() }
 
 // Write writes all of p or fails. Its time limit is one of standstill: between one and two and a half
 // times WriteStall without a byte.
