@@ -90,9 +90,9 @@ func tlsConfig(t config.TLS) (*tls.Config, error) {
 }
 
 // differences names the top-level keys that differ and can not change while serving.
-func differences(old, new *config.Config) []string {
+func differences(was, is *config.Config) []string {
 	var out []string
-	a, b := reflect.ValueOf(*old), reflect.ValueOf(*new)
+	a, b := reflect.ValueOf(*was), reflect.ValueOf(*is)
 	for i := range a.NumField() {
 		name := a.Type().Field(i).Name
 		if name == "Credentials" || name == "Log" {

@@ -41,7 +41,7 @@ func (s *source) Read(p []byte) (int, error) {
 
 // explain maps an error of the connection. Only io.EOF itself is an end: one that is wrapped tells of broken framing.
 func (s *source) explain(err error) error {
-	if err == io.EOF && s.got >= s.size { //nolint:errorlint // see above
+	if err == io.EOF && s.got >= s.size {
 		return io.EOF
 	}
 	if e, ok := errors.AsType[*Error](err); ok {

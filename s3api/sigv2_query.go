@@ -2,7 +2,7 @@ package s3api
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // Signature Version 2 is HMAC-SHA1; the HMAC is not known to be weak
+	"crypto/sha1" // what the version is made of; as an HMAC, SHA-1 is not known to be weak
 	"encoding/base64"
 	"slices"
 	"strconv"

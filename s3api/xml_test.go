@@ -148,7 +148,7 @@ func TestBodyErrors(t *testing.T) {
 		for i := range len(doc) + 1 {
 			for _, want := range []error{digest, reset, fmt.Errorf("wrapped: %w", io.EOF)} {
 				err := read[name](io.MultiReader(strings.NewReader(doc[:i]), iotest.ErrReader(want)))
-				if err != want { //nolint:errorlint // unchanged is the contract
+				if err != want {
 					t.Errorf("%s failing after %d bytes: %v, want %v", name, i, err, want)
 				}
 			}

@@ -59,7 +59,7 @@ func StartVersity(t testing.TB) *Server {
 	binary := binaryFrom(t, VersityVariable)
 	s := newServer(t, "versitygw")
 	s.command = func(addr string) *exec.Cmd {
-		cmd := exec.Command(binary, "--port", addr, "--access", s.AccessKey, "--secret", s.SecretKey, //nolint:gosec // a test's own binary
+		cmd := exec.Command(binary, "--port", addr, "--access", s.AccessKey, "--secret", s.SecretKey,
 			"--region", Region, "--keep-alive", "--quiet", "posix", s.Dir)
 		cmd.Env = os.Environ()
 		return cmd
@@ -74,7 +74,7 @@ func StartMinIO(t testing.TB) *Server {
 	binary := binaryFrom(t, MinIOVariable)
 	s := newServer(t, "minio")
 	s.command = func(addr string) *exec.Cmd {
-		cmd := exec.Command(binary, "server", "--quiet", "--address", addr, s.Dir) //nolint:gosec // a test's own binary
+		cmd := exec.Command(binary, "server", "--quiet", "--address", addr, s.Dir)
 		cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey,
 			"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_REGION_NAME="+Region, "MINIO_CI_CD=on")
 		return cmd
