@@ -52,7 +52,12 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 		if !ok {
 			return upstream.ListPage{}, upstream.Errorf(upstream.Invalid, r.op, "unknown continuation token")
 		}
-		in.ContinuationToken, after = aws.String(raw), last
+		after = last
+		if raw == afterPrefix {
+			in.StartAfter = aws.String(last + endOfPrefix)
+		} else {
+			in.ContinuationToken = aws.String(raw)
+		}
 	} else {
 		in.StartAfter = optional(req.StartAfter)
 	}
@@ -62,14 +67,14 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 	}
 	encoded := out.EncodingType == types.EncodingTypeUrl
 	b.listings.learn(encoded)
-	page, err := pageOf(out, decoder(encoded), after)
+	page, err := pageOf(out, decoder(encoded), after, b.exact)
 	if err != nil {
 		return page, upstream.Errorf(upstream.Unavailable, r.op, "listing: %w", err)
 	}
 	return page, nil
 }
 
-func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string) (upstream.ListPage, error) {
+func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string, exact bool) (upstream.ListPage, error) {
 	var page upstream.ListPage
 	for _, o := range out.Contents {
 		key, err := decode.do(o.Key)
@@ -99,24 +104,34 @@ func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string) (upstr
 	if deref(out.NextContinuationToken) == "" {
 		return page, errNoToken
 	}
-	page.Next = joinToken(*out.NextContinuationToken, lastOf(page, after))
+	last, prefix := lastOf(page, after)
+	page.Next = joinToken(*out.NextContinuationToken, last)
+	if prefix && !exact {
+		page.Next = joinToken(afterPrefix, last)
+	}
 	return page, nil
 }
 
-// lastOf is the greatest name of a page, or of the pages before it.
-func lastOf(page upstream.ListPage, before string) string {
-	last := before
+// lastOf is the greatest name of a page, or of the pages before it, and whether it is a prefix of the page.
+func lastOf(page upstream.ListPage, before string) (last string, prefix bool) {
+	last = before
 	if n := len(page.Objects); n > 0 {
 		last = max(last, page.Objects[n-1].Key)
 	}
-	if n := len(page.Prefixes); n > 0 {
-		last = max(last, page.Prefixes[n-1])
+	if n := len(page.Prefixes); n > 0 && page.Prefixes[n-1] > last {
+		return page.Prefixes[n-1], true
 	}
-	return last
+	return last, false
 }
 
-// A Token is the service's and the last name delivered: MinIO's goes back to a common prefix that has been
-// delivered, unless the delimiter is "/".
+// A Token is the last name delivered and the service's token. Instead of the latter, after a common
+// prefix, stands afterPrefix: MinIO's token goes back to the prefix unless the delimiter is "/", for ever if
+// pages are small. No key that is not below the prefix lies between it and the prefix followed by endOfPrefix.
+const (
+	afterPrefix = "-"
+	endOfPrefix = "\U0010ffff"
+)
+
 func joinToken(raw, last string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(last)) + "." + raw
 }

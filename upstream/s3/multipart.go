@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -91,12 +92,27 @@ func checkPartNumber(op string, number int) error {
 	return nil
 }
 
-// beginUpload refuses the empty upload id, without which the request would be about the object.
+// beginUpload refuses ids that no service gives out: without one the request would be about the object, and
+// versitygw reads it as a path, so that aborting "." aborts every upload of the key.
 func (b *Backend) beginUpload(ctx context.Context, op string, up upstream.Upload) (*request, error) {
-	if up.ID == "" {
-		return nil, &upstream.Error{Code: upstream.NoUpload, Op: op, Message: "empty upload id"}
+	if !validUploadID(up.ID) {
+		return nil, &upstream.Error{Code: upstream.NoUpload, Op: op, Message: "no upload has such an id"}
 	}
 	return b.begin(ctx, op, up.Loc)
+}
+
+func validUploadID(id string) bool {
+	word := false
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			word = true
+		case !strings.ContainsRune("._~+=-", rune(c)):
+			return false
+		}
+	}
+	return word
 }
 
 // CompleteUpload implements upstream.Multiparter. The answer of S3 has no more than the ETag, so the
@@ -182,6 +198,11 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	r, err := b.beginUpload(ctx, "AbortUpload", up)
 	if err != nil {
 		return err
+	}
+	if !b.exact { // MinIO aborts what is not there
+		if _, err := b.ListParts(ctx, up, 0, 1); err != nil {
+			return err
+		}
 	}
 	b.uploads.set(up.ID, "")
 	_, err = b.client.AbortMultipartUpload(r.ctx, &awss3.AbortMultipartUploadInput{
