@@ -299,7 +299,9 @@ func (e *env) idle() {
 		e.c.mu.Lock()
 		trash := len(e.c.mu.trash)
 		e.c.mu.Unlock()
-		return s.Fills == 0 && s.Readers == 0 && trash == 0
+		records := 0
+		err := e.c.db.Blocks(func(*meta.Block, error) error { records++; return nil })
+		return s.Fills == 0 && s.Readers == 0 && trash == 0 && err == nil && records == s.Blocks
 	})
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()

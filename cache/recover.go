@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,7 @@ import (
 )
 
 // fileIDLease is how many file ids one run may use up: more than it can. Ids are 64 bit, so there are
-// 2^24 runs.
+// millions of runs.
 const fileIDLease = 1 << 40
 
 // lockDir makes dir and takes the lock of its LOCK file, which lasts as long as the file is open or
@@ -200,9 +201,9 @@ func (c *Cache) order(blocks map[uint64]*block) {
 	}
 	slices.SortFunc(list, func(a, b *block) int {
 		if a.used != b.used {
-			return int(int64(a.used) - int64(b.used))
+			return cmp.Compare(a.used, b.used)
 		}
-		return int(int64(a.fileID - b.fileID)) //nolint:gosec // ids are below 2^63
+		return cmp.Compare(a.fileID, b.fileID)
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,7 +224,8 @@ func (c *Cache) indexedFiles() map[uint64]*block {
 }
 
 // sweep brings files and records together after the machine went down or the database was lost: it
-// removes files from before first that have no record, and drops blocks whose file is missing.
+// removes files that have no record and are not of this run, whose ids begin at first, and drops
+// blocks whose file is missing.
 func (c *Cache) sweep(first uint64, indexed map[uint64]*block) {
 	seen := make(map[uint64]bool, len(indexed))
 	orphans := 0
@@ -233,7 +235,7 @@ func (c *Cache) sweep(first uint64, indexed map[uint64]*block) {
 		}
 		if indexed[id] != nil {
 			seen[id] = true
-		} else if id < first {
+		} else if id-first >= fileIDLease {
 			orphans++
 			if err := c.dev.Remove(id); err != nil {
 				c.survived(kindRemove, err)

@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"unistore/cache/device"
 	"unistore/meta"
@@ -30,7 +31,14 @@ func (c *Cache) prepare(key Key, b *block) (*handle, error) {
 		}
 	}
 	c.cfg.Faults.Point(key.point("cache.intent"))
-	hd, err := c.handles.get(device.Ref{ID: b.fileID, Scope: key.scope()}, fresh)
+	ref := device.Ref{ID: b.fileID, Scope: key.scope()}
+	hd, err := c.handles.get(ref, fresh)
+	if fresh && errors.Is(err, fs.ErrExist) {
+		// An orphan that a lost database has left and the sweep has not reached.
+		if err = c.dev.Remove(b.fileID); err == nil {
+			hd, err = c.handles.get(ref, true)
+		}
+	}
 	switch {
 	case errors.Is(err, errHandles):
 		c.survived(kindHandles, err)

@@ -193,7 +193,7 @@ func (r *Reader) nextRun() (from, to int64, ok bool) {
 	window := min(r.endPage, page+c.aheadPages)
 	for ; r.ahead < window; r.ahead++ {
 		b, p := c.mu.find(r.v, r.ahead)
-		if !c.freePageLocked(r.v, b, p, r.ahead) || r.extendLocked(r.ahead) {
+		if !c.freePageLocked(r.v, b, p, r.ahead) || r.inEdgeLocked(r.ahead) || r.extendLocked(r.ahead) {
 			continue
 		}
 		to := c.extentLocked(r.v, r.ahead, min(r.endPage, r.ahead+c.runPages))
@@ -203,6 +203,21 @@ func (r *Reader) nextRun() (from, to int64, ok bool) {
 		return r.ahead, to, true
 	}
 	return 0, 0, false
+}
+
+// inEdgeLocked reports whether what the reader needs of page comes in an edge of its own stream.
+func (r *Reader) inEdgeLocked(page int64) bool {
+	off := max(r.pos, page*PageSize)
+	need := byterange.Range{Off: off, Len: min(r.end, (page+1)*PageSize) - off}
+	for _, f := range r.subs {
+		if f.leader != r || f.done && f.err != nil {
+			continue
+		}
+		if f.head != nil && f.head.rng.Contains(need) || f.tail != nil && f.tail.rng.Contains(need) {
+			return true
+		}
+	}
+	return false
 }
 
 // extendLocked lets a stream that comes by page bring it.

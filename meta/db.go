@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 )
 
 // formatVersion is the version of every encoding in this package. A change that an older binary cannot
@@ -96,13 +97,14 @@ func (d *DB) DiscardBlocks() error {
 // DiscardObjects removes every object record.
 func (d *DB) DiscardObjects() error { return d.discard([]byte(prefixObj)) }
 
-// LeaseFileIDs returns the first of n file ids that were never given out. The lease is durable before
-// it returns, so no id is used twice, not even after a power cut.
+// LeaseFileIDs returns the first of n file ids (n is positive) that were never given out. The lease is durable
+// before it returns, so no id is used twice, not even after a power cut. A new database begins at random, so that
+// its ids are hardly those of files that a lost one has left.
 func (d *DB) LeaseFileIDs(n uint64) (first uint64, err error) {
 	raw, err := d.e.Get([]byte(keyLease))
 	switch {
 	case errors.Is(err, ErrNotExist):
-		first = 1
+		first = rand.Uint64() >> 1 / n * n //nolint:gosec // only has to be another each time
 	case err != nil:
 		return 0, fmt.Errorf("read the file id lease: %w", err)
 	case len(raw) != 8:

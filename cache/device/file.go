@@ -61,10 +61,11 @@ func (d *Dir) Open(ref Ref) (File, error) {
 
 // Remove unlinks a file.
 func (d *Dir) Remove(id uint64) error {
-	if err := os.Remove(d.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := os.Remove(d.path(id))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Walk reads the directory tree. What is not a block file by name and place is passed over.
