@@ -100,7 +100,7 @@ type Upstream struct {
 	CAFile         string
 	Timeout        time.Duration // to the first byte of an answer
 	MaxConnections int
-	Retries        int
+	Retries        int // extra tries; negative is none, which the file writes as 0
 }
 
 // Route says where a bucket lives. Name may be a glob; an exact name wins over every glob.

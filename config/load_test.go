@@ -128,7 +128,7 @@ func TestFullFile(t *testing.T) {
 		Upstreams: map[string]Upstream{
 			"aws": {
 				Type: "s3", Region: "us-east-1", Endpoint: "https://s3.example.com:8443", PathStyle: true,
-				AccessKey: "AK", SecretKey: NewSecret("${literal}"), Timeout: 5 * time.Second, MaxConnections: 7,
+				AccessKey: "AK", SecretKey: NewSecret("${literal}"), Timeout: 5 * time.Second, MaxConnections: 7, Retries: -1,
 			},
 			"dflt": {Type: "s3", Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},
 			"disk": {Type: "local", Root: "/data/objects", Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},

@@ -31,6 +31,9 @@ func (r *raw) finishUpstreams(d *decoder, dir string) {
 }
 
 func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
+	if u.Retries == 0 {
+		u.Retries = -1
+	}
 	at := func(key string) []string { return []string{join(u.path, key), u.path} }
 	if !nameForm.MatchString(u.name) {
 		d.failKeys([]string{u.path}, "is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'")
