@@ -473,7 +473,7 @@ func TestSidecarsAndReaders(t *testing.T) {
 			}
 		})
 	}
-	for i := range 100 {
+	for i := range 40 {
 		put(t, b, "k", fmt.Sprintf("version %d", i))
 	}
 }

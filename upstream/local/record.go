@@ -193,7 +193,7 @@ func readXattr(f *os.File) ([]byte, error) {
 		case isErrno(err, unix.EINTR):
 		case isErrno(err, unix.ERANGE) && len(buf) < maxRecord:
 			buf = make([]byte, 8*len(buf))
-		case isErrno(err, unix.ENODATA, unix.ENOTSUP, unix.ENOSYS, unix.EPERM, unix.EACCES, unix.ERANGE):
+		case isErrno(err, errNoAttr, unix.ENOTSUP, unix.ENOSYS, unix.EPERM, unix.EACCES, unix.ERANGE):
 			return nil, nil
 		default:
 			return nil, fmt.Errorf("reading %s: %w", xattrName, err)

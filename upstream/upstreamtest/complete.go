@@ -167,9 +167,9 @@ func (e *env) wantNoUpload(up upstream.Upload, part upstream.Part) {
 
 func unknownUpload(e *env) {
 	part := upstream.Part{Number: 1, ETag: md5Of(nil)}
-	real := e.createUpload("k", upstream.CreateUploadRequest{})
-	for _, id := range []string{"unknown", "../../x", "a/b", ".", "%00", real.ID + "0", real.ID[1:]} {
+	existing := e.createUpload("k", upstream.CreateUploadRequest{})
+	for _, id := range []string{"unknown", "../../x", "a/b", ".", "%00", existing.ID + "0", existing.ID[1:]} {
 		e.wantNoUpload(upstream.Upload{Loc: e.loc("k"), ID: id}, part)
 	}
-	e.part(real, 1, []byte("still there"))
+	e.part(existing, 1, []byte("still there"))
 }

@@ -21,50 +21,50 @@ type failure struct {
 	needs ability
 	codes []upstream.Code // empty: any, but the cause must be found
 	// request spoils a good request; stop ends the context of the Put.
-	request func(data []byte, ctx context.Context, stop func()) upstream.PutRequest
+	request func(ctx context.Context, data []byte, stop func()) upstream.PutRequest
 }
 
 func failures() []failure {
 	return []failure{
-		{name: "body fails at once", request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+		{name: "body fails at once", request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 			return upstream.PutRequest{Body: iotest.ErrReader(errBody), Size: int64(len(data))}
 		}},
-		{name: "body fails in the middle", request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+		{name: "body fails in the middle", request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 			return broken(data, len(data)/2, errBody)
 		}},
-		{name: "body fails before its last byte", request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+		{name: "body fails before its last byte", request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 			return broken(data, len(data)-1, errBody)
 		}},
 		{name: "body ends early", codes: []upstream.Code{upstream.TooShort},
-			request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+			request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 				return upstream.PutRequest{Body: bytes.NewReader(data[:len(data)-1]), Size: int64(len(data))}
 			}},
 		{name: "body is empty", codes: []upstream.Code{upstream.TooShort},
-			request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+			request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 				return upstream.PutRequest{Body: bytes.NewReader(nil), Size: int64(len(data))}
 			}},
 		{name: "body is too long", codes: []upstream.Code{upstream.Invalid, upstream.TooLarge},
-			request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+			request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 				return upstream.PutRequest{Body: bytes.NewReader(data), Size: int64(len(data) - 1)}
 			}},
 		{name: "body of an empty object is too long", codes: []upstream.Code{upstream.Invalid, upstream.TooLarge},
-			request: func([]byte, context.Context, func()) upstream.PutRequest {
+			request: func(context.Context, []byte, func()) upstream.PutRequest {
 				return upstream.PutRequest{Body: bytes.NewReader([]byte("x")), Size: 0}
 			}},
 		{name: "context ends in the middle", codes: []upstream.Code{upstream.Cancelled},
-			request: func(data []byte, ctx context.Context, stop func()) upstream.PutRequest {
+			request: func(ctx context.Context, data []byte, stop func()) upstream.PutRequest {
 				stalled := &stallReader{ctx: ctx, stall: stop}
 				body := io.MultiReader(bytes.NewReader(data[:len(data)/2]), stalled)
 				return upstream.PutRequest{Body: body, Size: int64(len(data))}
 			}},
 		{name: "wrong MD5", codes: []upstream.Code{upstream.BadDigest},
-			request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+			request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 				req := putRequest(data)
 				req.MD5 = base64.StdEncoding.EncodeToString(make([]byte, 16))
 				return req
 			}},
 		{name: "wrong checksum", needs: storesChecksums, codes: []upstream.Code{upstream.BadDigest},
-			request: func(data []byte, _ context.Context, _ func()) upstream.PutRequest {
+			request: func(_ context.Context, data []byte, _ func()) upstream.PutRequest {
 				req := putRequest(data)
 				req.Checksum = &object.Checksum{Algorithm: "SHA256", Value: sumOf("SHA256", data[1:]), Type: "FULL_OBJECT"}
 				return req
@@ -111,7 +111,7 @@ func (e *env) attempt(key string, f failure, data []byte) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	var err error
-	e.within("Put", func() { _, err = e.b.Put(ctx, e.loc(key), f.request(data, ctx, cancel)) })
+	e.within("Put", func() { _, err = e.b.Put(ctx, e.loc(key), f.request(ctx, data, cancel)) })
 	e.wantFailure(err, f)
 }
 
@@ -152,7 +152,7 @@ func failPart(e *env, f failure) {
 	up := e.createUpload("k", upstream.CreateUploadRequest{})
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	put := f.request(e.data(300_000), ctx, cancel)
+	put := f.request(ctx, e.data(300_000), cancel)
 	req := upstream.PartRequest{Body: put.Body, Size: put.Size, MD5: put.MD5, Checksum: put.Checksum}
 	var err error
 	e.within("UploadPart", func() { _, err = m.UploadPart(ctx, up, 1, req) })

@@ -17,3 +17,6 @@ func birth(dir *os.File, name string, info fs.FileInfo) time.Time {
 	}
 	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)).UTC()
 }
+
+// errNoAttr is what the system says when a file has no such attribute.
+const errNoAttr = unix.ENODATA
