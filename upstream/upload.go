@@ -98,7 +98,7 @@ func sendBody[T any](ctx context.Context, s *Store, c call, src io.Reader, size 
 	var u *upload
 	c.class = retryUnacted
 	c.limit = 0
-	c.consumed = func() bool { return size > 0 && u.body.Started() }
+	c.consumed = func() bool { return size > 0 && u != nil && u.body.Started() }
 	v, err := do(ctx, s, c, func(a *attempt) (T, error) {
 		u = newUpload(a, src, size)
 		defer u.release()

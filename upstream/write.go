@@ -65,6 +65,11 @@ func (s *Store) DeleteBatch(ctx context.Context, bucket string, keys []string) (
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx, "DeleteBatch")
 	}
+	for _, err := range errs {
+		if err != nil && CodeOf(err) == NoBucket {
+			return nil, err
+		}
+	}
 	return errs, nil
 }
 
