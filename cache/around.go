@@ -95,7 +95,7 @@ const maxIdleReads = 100
 func (r *Reader) readAround() ([]byte, error) {
 	a := r.around
 	for idle := 0; ; {
-		want := min(int64(len(a.buf)), a.left)
+		want := min(int64(len(a.buf)), a.left, r.end-a.off)
 		if a.off < r.pos {
 			want = min(want, r.pos-a.off)
 		}

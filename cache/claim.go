@@ -115,8 +115,10 @@ func (c *Cache) needLocked(v *version, from, to int64) int64 {
 	return need
 }
 
-// claimLocked makes f the owner of the pages that needLocked has counted.
+// claimLocked makes f the owner of the pages that needLocked has counted. A block that f is already in the midst
+// of is listed again: it may have been committed, and needs another intent.
 func (c *Cache) claimLocked(f *fill, to int64) {
+	var last *block
 	for page := f.claimed; page < to; page++ {
 		b, p := c.mu.find(f.v, page)
 		if b != nil && (b.has(p) || b.flight(p) != nil) {
@@ -125,10 +127,10 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 		if b == nil {
 			b = c.newBlockLocked(f.v, page)
 		}
-		if b != f.last {
+		if b != last {
 			c.acquireLocked(b)
 			f.blocks = append(f.blocks, b)
-			f.last = b
+			last = b
 		}
 		if b.use == nil {
 			b.use = new(blockUse)

@@ -48,7 +48,6 @@ type fill struct {
 	claimed  int64         // pages below were claimed, where they were free
 	limit    int64         // pages below may be claimed; raised by readers
 	blocks   []*block      // with claims of f, acquired, not yet reached; ascending
-	last     *block        // the last one that was put there
 	reserved int64         // bytes of the claims that are not yet written
 	waiters  int           // readers; at 0 the fill is cancelled
 	wake     chan struct{} // closed at the next progress; nil when nobody waits

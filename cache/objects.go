@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"hash/maphash"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,9 +220,7 @@ func (kn *known) worthSaving(old *known) bool {
 	if !kn.stored {
 		return kn.entry.Attrs.HeadersKnown
 	}
-	if old == nil || old.gone || !sameVersion(old.entry.Attrs, kn.entry.Attrs) ||
-		old.entry.Attrs.HeadersKnown != kn.entry.Attrs.HeadersKnown ||
-		!old.entry.Attrs.ModTime.Equal(kn.entry.Attrs.ModTime) {
+	if old == nil || old.gone || !reflect.DeepEqual(old.entry.Attrs, kn.entry.Attrs) {
 		return true
 	}
 	return kn.entry.Checked.Sub(kn.saved) >= saveChecked

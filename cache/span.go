@@ -189,12 +189,18 @@ func (r *Reader) advance(s *span, n int64) {
 	s.mem = s.mem[n:]
 }
 
+var errTooMuch = errors.New("cache: internal error: more bytes than the range has")
+
 // current returns the span at pos.
 func (r *Reader) current() (*span, error) {
 	if r.cur == nil {
 		s, err := r.next()
 		if err != nil {
 			return nil, err
+		}
+		if s.n > r.end-r.pos { // never a byte too many, whatever the reason
+			s.release()
+			return nil, errTooMuch
 		}
 		r.cur = s
 	}

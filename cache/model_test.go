@@ -1,0 +1,249 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"unistore/byterange"
+	"unistore/faults"
+)
+
+// The model test: clients read, overwrite, forget and leave at random, under faults and restarts. The model is
+// the origin: every byte must be that of the version whose ETag the read was opened with, a short
+// read has an error, and in the end the index, the records and the disk agree.
+//
+// CACHE_MODEL_SEEDS and CACHE_MODEL_OPS raise the effort, CACHE_MODEL_SEED repeats one run.
+
+func envInt(name string, def uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return def
+}
+
+func TestModel(t *testing.T) {
+	first, seeds := envInt("CACHE_MODEL_SEED", 0), envInt("CACHE_MODEL_SEEDS", 6)
+	if first != 0 {
+		seeds = 1
+	} else {
+		first = rand.Uint64() >> 1
+	}
+	for i := range seeds {
+		t.Run(fmt.Sprint("seed ", first+i), func(t *testing.T) { runModel(t, first+i) })
+	}
+}
+
+const modelClients = 8
+
+type model struct {
+	*env
+	objects []string
+	// keeps the versions: overwritten content stays what old readers must see.
+	mu       sync.RWMutex
+	versions map[string]map[string][]byte // name, ETag
+	failed   atomic.Int64
+	reads    atomic.Int64
+}
+
+func runModel(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	m := &model{versions: map[string]map[string][]byte{}}
+	m.env = newEnv(t, func(c *Config) {
+		c.BlockSize = page << r.IntN(3)
+		c.Size = c.BlockSize * int64(8+r.IntN(24))
+		c.MaxRun = page << r.IntN(6)
+		c.Ahead = 1 + r.IntN(4)
+		c.Handles = 4 + r.IntN(20)
+		c.MaxObjects = stripes * (1 + r.IntN(3))
+	})
+	m.breakBodies(r.Uint64())
+	for i := range 6 {
+		name := fmt.Sprint("object", i)
+		m.objects = append(m.objects, name)
+		m.overwrite(r, name)
+	}
+	ops := int(envInt("CACHE_MODEL_OPS", 400)) / modelClients
+	for phase := range 3 {
+		m.setFaults(r, phase)
+		var wg sync.WaitGroup
+		for range modelClients {
+			cr := rand.New(rand.NewPCG(r.Uint64(), 2))
+			wg.Go(func() {
+				for range ops / 3 {
+					m.step(cr)
+				}
+			})
+		}
+		wg.Wait()
+		m.f.Clear()
+		m.c.retryRecords()
+		m.idle()
+		m.checkDisk()
+		if phase == 1 {
+			m.crash()
+			m.open()
+		} else {
+			m.restart()
+		}
+		m.idle()
+		m.checkDisk()
+	}
+	if n, all := m.failed.Load(), m.reads.Load(); n*2 > all {
+		t.Errorf("%d of %d reads failed", n, all)
+	}
+}
+
+// breakBodies makes one in some bodies fail somewhere.
+func (m *model) breakBodies(seed uint64) {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 3))
+	m.o.hook = func(_ context.Context, _ string, rng byterange.Range, body io.Reader) (io.Reader, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch r.IntN(20) {
+		case 0:
+			return nil, errBroken
+		case 1:
+			return io.LimitReader(body, r.Int64N(rng.Len)), nil // ends early
+		case 2:
+			return io.MultiReader(io.LimitReader(body, r.Int64N(rng.Len+1)), errReader{errBroken}), nil
+		}
+		return body, nil
+	}
+}
+
+func (m *model) setFaults(r *rand.Rand, phase int) {
+	if phase == 2 {
+		return
+	}
+	for _, f := range []faults.Fault{
+		{Name: faults.CacheWriteError, Operation: "write", Error: "ENOSPC", Probability: .01},
+		{Name: faults.CacheWriteError, Operation: "create", Probability: .02},
+		{Name: faults.CacheReadError, Operation: "open", Probability: .01},
+		{Name: faults.CacheReadError, Operation: "read", Probability: .01},
+		{Name: faults.CacheCorruptPage, Probability: .02},
+	} {
+		f.Seed = r.Uint64()
+		put(m.t, m.f, f)
+	}
+}
+
+func (m *model) overwrite(r *rand.Rand, name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sizes := []int{1, page - 1, page, page + 1, 5 * page, 1 << 20, 1<<20 + 1 + r.IntN(1<<20)}
+	tok := m.c.Begin(keyOf(name))
+	a := m.o.put(name, sizes[r.IntN(len(sizes))])
+	if m.versions[name] == nil {
+		m.versions[name] = map[string][]byte{}
+	}
+	m.versions[name][a.ETag] = m.o.content(name)
+	switch r.IntN(3) {
+	case 0:
+		m.c.Forget(keyOf(name))
+		if m.c.Learn(keyOf(name), tok, a) {
+			m.t.Error("Learn with a void token")
+		}
+	case 1:
+		m.c.Learn(keyOf(name), tok, a)
+	}
+}
+
+func (m *model) step(r *rand.Rand) {
+	name := m.objects[r.IntN(len(m.objects))]
+	switch n := r.IntN(100); {
+	case n < 3:
+		m.overwrite(r, name)
+	case n < 5:
+		m.c.Forget(keyOf(name))
+	case n < 10:
+		m.mu.RLock()
+		a := m.o.attrs(name)
+		a.HeadersKnown = n%2 == 0
+		m.c.Learn(keyOf(name), m.c.Begin(keyOf(name)), a)
+		m.mu.RUnlock()
+	case n < 15:
+		if e, ok := m.c.Stat(keyOf(name)); ok {
+			m.mu.RLock()
+			if data := m.versions[name][e.Attrs.ETag]; int64(len(data)) != e.Attrs.Size {
+				m.t.Errorf("Stat(%s) = %+v: no such version", name, e)
+			}
+			m.mu.RUnlock()
+		}
+	default:
+		m.readSome(r, name)
+	}
+}
+
+// readSome reads a random range of the version of the moment.
+func (m *model) readSome(r *rand.Rand, name string) {
+	m.mu.RLock()
+	a := m.o.attrs(name)
+	want := m.versions[name][a.ETag]
+	m.mu.RUnlock()
+	off := r.Int64N(a.Size)
+	rng := byterange.Range{Off: off, Len: 1 + r.Int64N(a.Size-off)}
+	if r.IntN(4) == 0 {
+		rng = byterange.Range{Len: a.Size}
+	}
+	req := ReadRequest{
+		Key: keyOf(name), Attrs: a, Range: rng, Fetch: m.o.fetch(name, a.ETag),
+		NoStore: r.IntN(20) == 0, OnlyCached: r.IntN(20) == 0,
+	}
+	if r.IntN(3) == 0 && !req.OnlyCached {
+		first := rng
+		if r.IntN(2) == 0 {
+			first = rng.Align(page, a.Size)
+		}
+		if body, err := m.o.get(context.Background(), name, a.ETag, first); err == nil {
+			req.First = &First{Range: first, Body: body}
+		}
+	}
+	m.reads.Add(1)
+	rd, err := m.c.Read(context.Background(), req)
+	if err != nil {
+		m.expected(err)
+		return
+	}
+	defer rd.Close()
+	var out bytes.Buffer
+	limit := rng.Len
+	switch r.IntN(5) {
+	case 0: // leaves early
+		limit = r.Int64N(rng.Len + 1)
+		_, err = io.CopyN(&out, struct{ io.Reader }{rd}, limit)
+	case 1:
+		_, err = io.Copy(&out, struct{ io.Reader }{rd})
+	default:
+		_, err = rd.WriteTo(&out)
+	}
+	if !bytes.Equal(out.Bytes(), want[rng.Off:rng.Off+int64(out.Len())]) {
+		m.t.Errorf("%s %v: wrong bytes at %d of %d", name, rng, diff(out.Bytes(), want[rng.Off:]), out.Len())
+	}
+	if err == nil && int64(out.Len()) != limit {
+		m.t.Errorf("%s %v: %d bytes and no error", name, rng, out.Len())
+	}
+	if err != nil {
+		m.expected(err)
+	}
+}
+
+// expected checks that a read failed for a reason that the model knows.
+func (m *model) expected(err error) {
+	m.failed.Add(1)
+	for _, known := range []error{ErrChanged, ErrNotCached, errBroken, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return
+		}
+	}
+	m.t.Errorf("unexpected error: %v", err)
+}
