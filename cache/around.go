@@ -59,7 +59,7 @@ func (a *around) closeBody() {
 func (r *Reader) nextAround() (*span, error) {
 	a := r.around
 	if a.buf == nil {
-		a.buf = pageBufs.Get().(*pageBuf) //nolint:forcetypeassert // the pool's only type
+		a.buf = pageBufs.Get().(*pageBuf)
 	}
 	for {
 		if a.body != nil && a.left == 0 {

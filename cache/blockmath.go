@@ -44,7 +44,7 @@ type blockMath struct {
 
 // split returns the block of a page and the page's number in it.
 func (m blockMath) split(page int64) (index uint32, p int) {
-	return uint32(page / m.pages), int(page % m.pages) //nolint:gosec // at most 2^63 / MinBlockSize / 1: checked by maxObject
+	return uint32(page / m.pages), int(page % m.pages)
 }
 
 // first returns the page that block index starts with.

@@ -14,7 +14,7 @@ const (
 	usedBatch   = 1024             // records of recency in one write
 )
 
-func now() uint32 { return uint32(time.Now().Unix()) } //nolint:gosec // until the year 2106
+func now() uint32 { return uint32(time.Now().Unix()) }
 
 // wakeMaintenance makes maintain run soon. It never blocks.
 func (c *Cache) wakeMaintenance() {

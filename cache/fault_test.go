@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"unistore/cache/device"
@@ -209,20 +210,20 @@ func TestDirectoryDisappears(t *testing.T) {
 // failing wraps an engine; while on, every call that changes or reads something fails.
 type failing struct {
 	meta.Engine
-	on bool
+	on atomic.Bool
 }
 
 var errEngine = errors.New("engine is broken")
 
 func (f *failing) Get(key []byte) ([]byte, error) {
-	if f.on {
+	if f.on.Load() {
 		return nil, errEngine
 	}
 	return f.Engine.Get(key)
 }
 
 func (f *failing) Apply(b *meta.Batch, sync bool) error {
-	if f.on {
+	if f.on.Load() {
 		return errEngine
 	}
 	return f.Engine.Apply(b, sync)
@@ -238,7 +239,7 @@ func TestDatabaseFails(t *testing.T) {
 	e.c.Learn(keyOf("k"), e.c.Begin(keyOf("k")), old)
 	e.read("k", 0, blockLen)
 
-	eng.on = true
+	eng.on.Store(true)
 	if res := e.read("k", 0, blockLen); res.Source != SourceCache {
 		t.Errorf("what is cached and verified does not need the database: %+v", res)
 	}
@@ -257,7 +258,7 @@ func TestDatabaseFails(t *testing.T) {
 	if e.errorCount(kindMeta) == 0 {
 		t.Error("not counted")
 	}
-	eng.on = false
+	eng.on.Store(false)
 	e.c.retryRecords()
 	e.read("k", 0, 100)
 	e.c.emptyTrash()
@@ -290,9 +291,7 @@ func TestNoRoomIsServedAround(t *testing.T) {
 	}
 	e.c.mu.Lock()
 	e.c.mu.reserved += e.c.roomLocked() // and the rest is somebody else's
-	taken := e.c.mu.reserved
 	e.c.mu.Unlock()
-	_ = taken
 	for range 3 {
 		e.read("b", 0, blockLen)
 	}

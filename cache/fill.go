@@ -128,7 +128,7 @@ func (f *fill) run() error {
 	if err := f.readEdge(body, f.head, &left); err != nil {
 		return err
 	}
-	buf := pageBufs.Get().(*pageBuf) //nolint:forcetypeassert // the pool's only type
+	buf := pageBufs.Get().(*pageBuf)
 	defer pageBufs.Put(buf)
 	for page := f.start; page < f.end; page++ {
 		if err := f.permit(page); err != nil {

@@ -106,7 +106,7 @@ func (h *handles) useLocked(hd *handle) {
 func (h *handles) overLocked() []device.File {
 	var files []device.File
 	for len(h.mu.open) > h.max && h.mu.idle.Len() > 0 {
-		hd := h.mu.idle.Remove(h.mu.idle.Front()).(*handle) //nolint:forcetypeassert // only those are put in
+		hd := h.mu.idle.Remove(h.mu.idle.Front()).(*handle)
 		hd.elem = nil
 		delete(h.mu.open, hd.id)
 		files = append(files, hd.File)

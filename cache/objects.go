@@ -137,7 +137,7 @@ func (o *objects) addLocked(s *stripe, kn *known) []*known {
 	kn.elem = s.mu.used.PushFront(kn)
 	var out []*known
 	for s.mu.used.Len() > o.limit {
-		old := s.mu.used.Remove(s.mu.used.Back()).(*known) //nolint:forcetypeassert // only those are put in
+		old := s.mu.used.Remove(s.mu.used.Back()).(*known)
 		old.elem = nil
 		delete(s.mu.known, old.key)
 		out = append(out, old)

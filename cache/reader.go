@@ -149,11 +149,14 @@ func (r *Reader) survey() {
 		}
 	}
 	c.mu.Unlock()
+	if first < 0 {
+		first = min(c.math.first(index), r.endPage) // as far as survey got
+	}
 	r.missing = r.end - r.pos - resident
 	r.ahead, r.miss = r.endPage, first
 	if r.missing > 0 {
 		res.Source, res.Memory, res.Partial = SourceFill, false, resident > 0
-		r.ahead = max(first, 0)
+		r.ahead = first
 	} else {
 		res.Stored = false
 	}

@@ -220,7 +220,7 @@ func TestEvictionOrderSurvivesRestart(t *testing.T) {
 	}
 	e.c.mu.Lock()
 	for _, b := range e.c.mu.blocks {
-		b.used -= uint32(100 - b.fileID&0xff) //nolint:gosec // small
+		b.used -= uint32(100 - b.fileID&0xff)
 	}
 	e.c.mu.Unlock()
 	e.read("0", 0, blockLen) // now the newest

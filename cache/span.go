@@ -110,7 +110,7 @@ func (c *Cache) check(key Key, s *span) error {
 	if err != nil {
 		return err
 	}
-	buf := pageBufs.Get().(*pageBuf) //nolint:forcetypeassert // the pool's only type
+	buf := pageBufs.Get().(*pageBuf)
 	defer pageBufs.Put(buf)
 	for p := s.p; p < s.p+s.pages; p++ {
 		if !todo.Has(p) {
@@ -271,7 +271,7 @@ func (r *Reader) send(w io.Writer, buffered *bufio.Writer, s *span) error {
 			return r.sendFile(buffered, s, &netx.FileRegion{File: src, Off: s.off, Len: s.n})
 		}
 	}
-	buf := pageBufs.Get().(*pageBuf) //nolint:forcetypeassert // the pool's only type
+	buf := pageBufs.Get().(*pageBuf)
 	defer pageBufs.Put(buf)
 	data := buf[:min(s.n, PageSize)]
 	if _, err := s.hd.ReadAt(data, s.off); err != nil {

@@ -16,7 +16,7 @@ func (c *Cache) prepare(key Key, b *block) (*handle, error) {
 	dead, u := b.dead, b.use
 	c.mu.Unlock()
 	if dead {
-		return nil, nil //nolint:nilnil // documented: there is nothing to write to
+		return nil, nil
 	}
 	u.io.Lock()
 	defer u.io.Unlock()

@@ -47,7 +47,7 @@ func (d *Dir) Create(ref Ref) (File, error) {
 }
 
 func create(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640) //nolint:gosec // made of the id
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 }
 
 // Open opens a file.
@@ -91,7 +91,7 @@ func (d *Dir) Free() (int64, error) {
 	if err := unix.Statfs(d.root, &st); err != nil {
 		return 0, err
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // far below 2^63
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // dirFile is an open file of a Dir. os.File's ReadAt and WriteAt are complete or fail.
@@ -103,7 +103,7 @@ func (f dirFile) Source() (*os.File, error) { return f.File, nil }
 
 func (f dirFile) Allocated() (int64, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil { //nolint:gosec // a file descriptor
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return 0, err
 	}
 	return st.Blocks * 512, nil // st_blocks counts 512 byte units (stat(2))
