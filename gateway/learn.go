@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -108,6 +109,14 @@ func (l *learner) forget(ck cache.Key) {
 	l.cache.Forget(ck)
 }
 
+// overwriting forgets an object that is about to be written, and once more when the returned func runs. Before, so
+// that a crash just after the upstream's commit leaves nothing old to serve; after, because reads
+// meanwhile may have learned the old version. A failed write counts: it may have happened.
+func (l *learner) overwriting(ck cache.Key) (done func()) {
+	l.forget(ck)
+	return func() { l.forget(ck) }
+}
+
 // lead asks the upstream. The flight stays until release, also on failure.
 func (l *learner) lead(ctx context.Context, f *flight, t target, key string, want *byterange.Spec, old *object.Attrs) (out learned, err error) {
 	ck := t.cacheKey(key)
@@ -171,10 +180,10 @@ func open(ctx context.Context, t target, key string, want byterange.Spec, old *o
 }
 
 // widen returns the range to ask the upstream for when want is wanted of an object of unknown size:
-// whole pages, at most firstRun. A suffix stays as it is: where its pages start is not known.
+// whole pages, at most firstRun. Where a suffix starts is not known, so it gets a page more.
 func widen(want byterange.Spec) byterange.Spec {
-	if _, ok := want.IsSuffix(); ok {
-		return want
+	if n, ok := want.IsSuffix(); ok {
+		return byterange.Suffix(min(n, math.MaxInt64-cache.PageSize) + cache.PageSize - 1)
 	}
 	from, ok := want.IsFrom()
 	end := from + firstRun

@@ -146,7 +146,7 @@ func (s *service) completeUpload(ctx context.Context, x *exchange, t target, op 
 	for _, p := range listed {
 		req.Parts = append(req.Parts, upstream.Part{Number: p.PartNumber, ETag: p.ETag, Checksums: p.Checksums})
 	}
-	defer s.learner.forget(t.cacheKey(op.Key))
+	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	attrs, err := t.store.CompleteUpload(ctx, up, req)
 	if err != nil {
 		return nil, err

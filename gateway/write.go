@@ -24,8 +24,7 @@ func (x *exchange) body() (*s3api.Body, error) {
 	return b, nil
 }
 
-// putObject streams a body to the upstream. What the cache knows of the old version is dropped whatever the
-// outcome: a failed write may have happened all the same.
+// putObject streams a body to the upstream.
 func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api.PutObject) (*s3api.Response, error) {
 	body, err := x.body()
 	if err != nil {
@@ -34,7 +33,7 @@ func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api
 	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
 		return nil, err
 	}
-	defer s.learner.forget(t.cacheKey(op.Key))
+	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	attrs, err := s.uploader.Put(ctx, t.store, t.loc(op.Key), upstream.PutRequest{
 		Body: body, Size: body.Size, Headers: op.Headers,
 		Checksum: body.Checksum, Trailing: body.Trailing, MD5: body.MD5,
@@ -75,7 +74,7 @@ func conditionable(t target, ifMatch string, ifNoneMatch bool) error {
 }
 
 func (s *service) deleteObject(ctx context.Context, t target, op s3api.DeleteObject) (*s3api.Response, error) {
-	defer s.learner.forget(t.cacheKey(op.Key))
+	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	err := t.store.Delete(ctx, t.loc(op.Key), upstream.DeleteOptions{VersionID: op.VersionID, IfMatch: op.IfMatch})
 	if err != nil {
 		return nil, err
@@ -130,7 +129,7 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 const nullVersion = "null"
 
 func (s *service) deleteOne(ctx context.Context, t target, o s3api.DeleteTarget) *s3api.Error {
-	defer s.learner.forget(t.cacheKey(o.Key))
+	defer s.learner.overwriting(t.cacheKey(o.Key))()
 	err := t.store.Delete(ctx, t.loc(o.Key), upstream.DeleteOptions{VersionID: o.VersionID, IfMatch: o.ETag})
 	if err != nil {
 		return toS3(err)
@@ -151,7 +150,7 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest,
 			Message: "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"}
 	}
-	defer s.learner.forget(t.cacheKey(op.Key))
+	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	var out object.Attrs
 	if src.store == t.store {
 		out, err = t.store.Copy(ctx, t.loc(op.Key), upstream.CopyRequest{
