@@ -15,8 +15,8 @@ const formatVersion = 1
 // read it and does not touch it.
 var ErrVersion = errors.New("the database was written by a newer version")
 
-// The keys start with one letter for the kind of record. "m" and what follows it is left to uploads,
-// pins and jobs.
+// The keys start with one letter for the kind of record. "m" and what follows it is left to pins, uploads
+// and jobs.
 const (
 	keyFormat  = "f"  // the format version
 	keyRun     = "r"  // the Run record
@@ -24,6 +24,9 @@ const (
 	prefixObj  = "o/" // objects, by ObjectKey
 	prefixBlk  = "b/" // blocks, by file id
 	prefixUsed = "u/" // when blocks were last used, by file id
+
+	prefixLease = "ml/" // leases, by their number
+	prefixPin   = "mp/" // pins, by lease, version and block
 )
 
 // DB is the typed records over an Engine, which it does not own. Safe for concurrent use; the order of
@@ -104,7 +107,7 @@ func (d *DB) LeaseFileIDs(n uint64) (first uint64, err error) {
 	raw, err := d.e.Get([]byte(keyLease))
 	switch {
 	case errors.Is(err, ErrNotExist):
-		first = rand.Uint64() >> 1 / n * n //nolint:gosec // only has to be another each time
+		first = rand.Uint64() >> 1 / n * n
 	case err != nil:
 		return 0, fmt.Errorf("read the file id lease: %w", err)
 	case len(raw) != 8:
