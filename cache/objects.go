@@ -145,10 +145,21 @@ func (o *objects) addLocked(s *stripe, kn *known) []*known {
 	return out
 }
 
+// addListedLocked keeps what a listing has said of an unknown object if there is room, and makes it the first to go:
+// a listing of a million keys must not push out what reads have learned.
+func (o *objects) addListedLocked(s *stripe, kn *known) {
+	if s.mu.used.Len() >= o.limit {
+		return
+	}
+	s.mu.known[kn.key] = kn
+	kn.elem = s.mu.used.PushBack(kn)
+}
+
 // Learn takes in what the upstream has said about k, asked after t was taken. It does nothing and returns
 // false when k was forgotten since, or when a later question brought another version. Another ETag than
 // the known one drops the old version's blocks; the same one confirms it. Attributes without
-// headers leave known headers of the same version alone.
+// headers (of a listing) leave known headers of the same version alone; of an object that was not known they are
+// kept in memory only, and only while they push nothing out.
 func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
 	s := c.objects.stripe(k)
 	s.wr.Lock()
@@ -174,6 +185,11 @@ func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
 		if old.elem != nil {
 			s.mu.used.Remove(old.elem)
 		}
+	}
+	if old == nil && !attrs.HeadersKnown {
+		c.objects.addListedLocked(s, kn)
+		s.mu.Unlock()
+		return true
 	}
 	evicted := c.objects.addLocked(s, kn)
 	save := kn.worthSaving(old)
@@ -257,7 +273,10 @@ func (c *Cache) saveObject(s *stripe, kn *known, save bool, evicted []*known) {
 
 // Forget drops all that is known of k and its blocks, and makes Tokens taken before void. When it returns no
 // read that starts later is served from what was there.
-func (c *Cache) Forget(k Key) {
+func (c *Cache) Forget(k Key) { c.forget(k) }
+
+// forget is Forget and says what there was.
+func (c *Cache) forget(k Key) (d Dropped) {
 	s := c.objects.stripe(k)
 	s.wr.Lock()
 	defer s.wr.Unlock()
@@ -282,8 +301,10 @@ func (c *Cache) Forget(k Key) {
 		s.mu.Unlock()
 	}
 	if ok {
-		c.dropVersion(idOf(k, e.Attrs), reasonForget)
+		d = c.dropVersion(idOf(k, e.Attrs), reasonForget)
+		d.Objects = 1
 	}
+	return d
 }
 
 // expire deletes records of objects without blocks, beyond what memory would hold of them. It runs once,
@@ -348,18 +369,22 @@ const dropStep = 512
 
 // dropVersion forgets a version: nobody finds its blocks from now on. Readers who are in the midst of it go on
 // around the cache.
-func (c *Cache) dropVersion(id versionID, why reason) {
+func (c *Cache) dropVersion(id versionID, why reason) (d Dropped) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.mu.versions[id]
 	if v == nil {
-		return
+		return Dropped{}
 	}
 	c.mu.forget(v)
 	for _, s := range v.streams {
 		s.wakeLocked()
 	}
 	for n := 1; v.blocks != nil; n++ {
+		if size := c.mu.bytes(v.blocks); size > 0 {
+			d.Blocks++
+			d.Bytes += size
+		}
 		c.dropLocked(v.blocks, why)
 		if n%dropStep == 0 {
 			c.mu.Unlock()
@@ -367,4 +392,5 @@ func (c *Cache) dropVersion(id versionID, why reason) {
 		}
 	}
 	c.spaceLocked()
+	return d
 }
