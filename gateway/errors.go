@@ -61,6 +61,9 @@ func toS3(err error) *s3api.Error {
 	switch {
 	case errors.Is(err, cache.ErrNotCached):
 		return &s3api.Error{Code: s3api.ErrGatewayTimeout, Message: "Not in the cache, and only-if-cached was asked for."}
+	case errors.Is(err, cache.ErrChanged): // again and again: the client has set no condition that could fail
+		return &s3api.Error{Code: s3api.ErrServiceUnavailable, Message: "The object keeps changing. Please try again.",
+			Header: s3api.Header{{Name: "Retry-After", Value: "1"}}}
 	case errors.Is(err, byterange.ErrUnsatisfiable):
 		return &s3api.Error{Code: s3api.ErrInvalidRange}
 	case errors.Is(err, multipart.ErrBadID):

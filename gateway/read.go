@@ -22,9 +22,8 @@ func (s *service) getObject(ctx context.Context, x *exchange, t target, op s3api
 	}
 	mode := parseCacheControl(x.Header)
 	res, err := s.getCached(ctx, x, t, op, mode)
-	if errors.Is(err, upstream.Changed) && !isS3(err) {
-		// The version changed between learning and reading, before the first byte: start over, once.
-		s.learner.forget(t.cacheKey(op.Key))
+	if errors.Is(err, cache.ErrChanged) {
+		// The version went between learning and reading, before the first byte: start over, once.
 		res, err = s.getCached(ctx, x, t, op, mode)
 	}
 	return res, err
@@ -73,9 +72,12 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	}
 	reader, err := s.cache.Read(ctx, cache.ReadRequest{
 		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
-		Fetch:   fetcher(t.store, t.loc(op.Key), l.attrs.ETag),
+		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag),
 		NoStore: mode.noStore, OnlyCached: mode.onlyCached,
 	})
+	if errors.Is(err, cache.ErrChanged) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}
@@ -86,21 +88,26 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	return res, nil
 }
 
-// fetcher reads one version for the cache: anything else than that version is cache.ErrChanged.
-func fetcher(store *upstream.Store, loc upstream.Loc, etag string) cache.FetchFunc {
+// fetcher reads one version for the cache: anything else than that version is cache.ErrChanged, and what is known of
+// the object is dropped then. So nobody is served the cached part of a version that is known to be gone.
+func (s *service) fetcher(t target, key, etag string) cache.FetchFunc {
 	return func(ctx context.Context, r byterange.Range) (io.ReadCloser, error) {
-		stream, err := store.Open(ctx, loc, upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag})
-		if errors.Is(err, upstream.Changed) || errors.Is(err, upstream.NotExist) || errors.Is(err, upstream.RangeError) {
+		stream, err := t.store.Open(ctx, t.loc(key), upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag})
+		if err == nil && (stream.Attrs.ETag != etag || stream.Range != r) {
+			stream.Body.Close()
+			err = upstream.Errorf(upstream.Changed, "Open", "another version came back")
+		}
+		switch {
+		case err == nil:
+			return stream.Body, nil
+		case errors.Is(err, upstream.Changed), errors.Is(err, upstream.NotExist), errors.Is(err, upstream.RangeError):
+			ck := t.cacheKey(key)
+			if known, ok := s.cache.Stat(ck); !ok || known.Attrs.ETag == etag {
+				s.learner.forget(ck)
+			}
 			return nil, errors.Join(cache.ErrChanged, err)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if stream.Attrs.ETag != etag || stream.Range != r {
-			stream.Body.Close()
-			return nil, errors.Join(cache.ErrChanged, upstream.Errorf(upstream.Changed, "Open", "another version came back"))
-		}
-		return stream.Body, nil
+		return nil, err
 	}
 }
 
