@@ -162,7 +162,7 @@ func (c *Cache) versionUsage(id versionID) (blocks int, bytes int64) {
 	if v == nil {
 		return 0, 0
 	}
-	for b := v.blocks; b != nil; b = b.next {
+	for b := range v.blocks.all() {
 		if n := c.mu.bytes(b); n > 0 {
 			blocks++
 			bytes += n

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"iter"
 	"math/bits"
 	"sync"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // block is one block of one version and its file. It is in the index, or dead. All fields are guarded by
-// Cache.mu; fileID, v and index never change. There is one for every block on disk, so its size counts: 96 bytes.
+// Cache.mu; fileID, v and index never change. There is one for every block on disk, so its size counts: 80 bytes.
 type block struct {
 	v      *version
 	fileID uint64
@@ -17,7 +18,6 @@ type block struct {
 	valid, verified uint64
 	ext             *extPages
 	newer, older    *block    // links of the policy
-	next, prev      *block    // the other blocks of v
 	use             *blockUse // while refs > 0
 	index           uint32
 	used            uint32 // Unix time of the last use
@@ -127,36 +127,26 @@ func (b *block) setPages(set *meta.Pages) {
 type version struct {
 	id     versionID
 	size   int64
-	seq    uint32 // its number in block keys
-	refs   int32  // readers and fills
-	blocks *block // list through next and prev
-	count  int    // of blocks
+	refs   int32 // readers and fills
+	blocks blockTable
 	// streams are the fills that will go on beyond the pages they have claimed.
 	streams []*fill
 	// gone: forgotten; nothing is stored for it any more, readers finish around the cache.
 	gone bool
 }
 
-// blockKey is the place of a block in the index. seq and not the version's id: 8 bytes and not 20.
-type blockKey struct {
-	seq, index uint32
-}
-
 // index finds versions and blocks. Guarded by Cache.mu.
 type index struct {
 	math     blockMath
 	versions map[versionID]*version
-	blocks   map[blockKey]*block
 	policy   policy
-	seqs     uint32   // handed out so far
-	freeSeqs []uint32 // given back
+	count    int // of blocks
 }
 
 func newIndex(m blockMath, p policy) index {
 	return index{
 		math: m, policy: p,
 		versions: make(map[versionID]*version),
-		blocks:   make(map[blockKey]*block),
 	}
 }
 
@@ -165,12 +155,6 @@ func (x *index) acquireVersion(id versionID, size int64) *version {
 	v := x.versions[id]
 	if v == nil {
 		v = &version{id: id, size: size}
-		if n := len(x.freeSeqs); n > 0 {
-			v.seq, x.freeSeqs = x.freeSeqs[n-1], x.freeSeqs[:n-1]
-		} else {
-			v.seq = x.seqs
-			x.seqs++
-		}
 		x.versions[id] = v
 	}
 	v.refs++
@@ -185,7 +169,7 @@ func (x *index) releaseVersion(v *version) {
 
 // reapVersion lets go of a version that has neither blocks nor users.
 func (x *index) reapVersion(v *version) {
-	if v.refs == 0 && v.count == 0 && !v.gone {
+	if v.refs == 0 && v.blocks.count == 0 && !v.gone {
 		x.forget(v)
 	}
 }
@@ -194,14 +178,6 @@ func (x *index) reapVersion(v *version) {
 func (x *index) forget(v *version) {
 	delete(x.versions, v.id)
 	v.gone = true
-	x.reclaimSeq(v)
-}
-
-// reclaimSeq gives v's number back: exactly once, when v is gone and its last block removed.
-func (x *index) reclaimSeq(v *version) {
-	if v.gone && v.count == 0 {
-		x.freeSeqs = append(x.freeSeqs, v.seq)
-	}
 }
 
 // find returns the block that holds page, or nil, and the page's number in it.
@@ -210,38 +186,35 @@ func (x *index) find(v *version, page int64) (*block, int) {
 	if v.gone {
 		return nil, p
 	}
-	return x.blocks[blockKey{v.seq, i}], p
+	return v.blocks.get(i), p
+}
+
+// all returns the blocks of the versions that are not gone, in no order. The loop must not change the index.
+func (x *index) all() iter.Seq[*block] {
+	return func(yield func(*block) bool) {
+		for _, v := range x.versions {
+			for b := range v.blocks.all() {
+				if !yield(b) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // add puts a new block in the index. Its version must not be gone.
 func (x *index) add(b *block) {
-	v := b.v
-	x.blocks[blockKey{v.seq, b.index}] = b
-	b.next = v.blocks
-	if b.next != nil {
-		b.next.prev = b
-	}
-	v.blocks = b
-	v.count++
+	b.v.blocks.put(b)
+	x.count++
 	x.policy.insert(b)
 }
 
 // remove takes a block out of the index.
 func (x *index) remove(b *block) {
 	v := b.v
-	delete(x.blocks, blockKey{v.seq, b.index})
-	if b.prev != nil {
-		b.prev.next = b.next
-	} else {
-		v.blocks = b.next
-	}
-	if b.next != nil {
-		b.next.prev = b.prev
-	}
-	b.next, b.prev = nil, nil
-	v.count--
+	v.blocks.remove(b.index)
+	x.count--
 	x.policy.remove(b)
-	x.reclaimSeq(v)
 	x.reapVersion(v)
 }
 

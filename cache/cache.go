@@ -276,7 +276,7 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s.Capacity = c.cfg.Size
 	s.Resident, s.Reserved = c.mu.resident, c.mu.reserved
-	s.Blocks, s.Versions = len(c.mu.blocks), len(c.mu.versions)
+	s.Blocks, s.Versions = c.mu.count, len(c.mu.versions)
 	s.Fills, s.Readers = len(c.mu.fills), c.mu.readers
 	return s
 }

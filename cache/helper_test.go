@@ -308,7 +308,7 @@ func (e *env) idle() {
 	if e.c.mu.reserved != 0 {
 		e.t.Errorf("%d bytes are reserved by nobody", e.c.mu.reserved)
 	}
-	for _, b := range e.c.mu.blocks {
+	for b := range e.c.mu.all() {
 		if b.refs != 0 || b.use != nil {
 			e.t.Errorf("block %d is held by nobody: refs %d, use %v", b.index, b.refs, b.use)
 		}

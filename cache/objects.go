@@ -380,12 +380,13 @@ func (c *Cache) dropVersion(id versionID, why reason) (d Dropped) {
 	for _, s := range v.streams {
 		s.wakeLocked()
 	}
-	for n := 1; v.blocks != nil; n++ {
-		if size := c.mu.bytes(v.blocks); size > 0 {
+	for n := 1; v.blocks.count > 0; n++ {
+		b := v.blocks.any()
+		if size := c.mu.bytes(b); size > 0 {
 			d.Blocks++
 			d.Bytes += size
 		}
-		c.dropLocked(v.blocks, why)
+		c.dropLocked(b, why)
 		if n%dropStep == 0 {
 			c.mu.Unlock()
 			c.mu.Lock()

@@ -91,7 +91,7 @@ func (m *meters) read(res Result) {
 func (c *Cache) spaceLocked() {
 	c.meters.resident.Set(float64(c.mu.resident))
 	c.meters.reserved.Set(float64(c.mu.reserved))
-	c.meters.m.CacheBlocks.Set(float64(len(c.mu.blocks)))
+	c.meters.m.CacheBlocks.Set(float64(c.mu.count))
 	c.meters.m.CacheFills.Set(float64(len(c.mu.fills)))
 }
 

@@ -139,7 +139,7 @@ func (r *Reader) survey() {
 				res.Collapsed = b != nil && b.flight(int(first-c.math.first(index))) != nil || c.promisedLocked(r.v, first) != nil
 			}
 		}
-		if first >= 0 && r.v.count == 0 {
+		if first >= 0 && r.v.blocks.count == 0 {
 			break
 		}
 		index++

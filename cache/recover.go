@@ -158,7 +158,7 @@ func (c *Cache) readBlocksLocked() (blocks map[uint64]*block, dead []*block, unr
 			dead = append(dead, b)
 			return nil
 		}
-		if old := c.mu.blocks[blockKey{v.seq, b.index}]; old != nil {
+		if old := v.blocks.get(b.index); old != nil {
 			old.dead = true
 			c.mu.remove(old)
 			delete(blocks, old.fileID)
@@ -216,8 +216,8 @@ func (c *Cache) order(blocks map[uint64]*block) {
 func (c *Cache) indexedFiles() map[uint64]*block {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	files := make(map[uint64]*block, len(c.mu.blocks))
-	for _, b := range c.mu.blocks {
+	files := make(map[uint64]*block, c.mu.count)
+	for b := range c.mu.all() {
 		files[b.fileID] = b
 	}
 	return files

@@ -116,8 +116,8 @@ func TestFillingRecordsAreSwept(t *testing.T) {
 	e.checkDisk()
 }
 
-func must[T any](v T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +219,7 @@ func TestEvictionOrderSurvivesRestart(t *testing.T) {
 		e.read(fmt.Sprint(i), 0, blockLen)
 	}
 	e.c.mu.Lock()
-	for _, b := range e.c.mu.blocks {
+	for b := range e.c.mu.all() {
 		b.used -= uint32(100 - b.fileID&0xff)
 	}
 	e.c.mu.Unlock()

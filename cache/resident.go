@@ -53,15 +53,15 @@ func (x *index) blocksOf(v *version, r byterange.Range) []*block {
 	first, _ := x.math.split(pageOf(r.Off))
 	last, _ := x.math.split(pageOf(r.End() - 1))
 	var found []*block
-	if int64(last)-int64(first) < int64(v.count) {
+	if int64(last)-int64(first) < int64(v.blocks.count) {
 		for i := int64(first); i <= int64(last); i++ {
-			if b := x.blocks[blockKey{v.seq, uint32(i)}]; b != nil && !v.gone {
+			if b := v.blocks.get(uint32(i)); b != nil && !v.gone {
 				found = append(found, b)
 			}
 		}
 		return found
 	}
-	for b := v.blocks; b != nil; b = b.next {
+	for b := range v.blocks.all() {
 		if first <= b.index && b.index <= last {
 			found = append(found, b)
 		}
