@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -42,6 +43,9 @@ type gatewayProcess struct {
 	cmd    *exec.Cmd
 	ended  chan error
 	log    *lockedBuffer
+
+	cacheDir string
+	files    int // ulimit -n
 }
 
 type lockedBuffer struct {
@@ -83,27 +87,54 @@ func s3YAML(endpoint, key, secret string) string {
 		endpoint, key, secret)
 }
 
-// startGateway writes a configuration around upstreams (YAML) and runs the binary on it.
+// setup is a gateway to run. Zero fields take what is named.
+type setup struct {
+	upstreams string // YAML under upstreams:, of one upstream named up
+	freshness string // of the one route; 60s
+	cache     string // YAML keys of cache: besides dir; size: 4GiB, reserve_free: 100MiB
+	cacheDir  string // cache/ beside the configuration
+	extra     string // YAML at the end of the configuration
+	files     int    // ulimit -n; 0: as it is here
+}
+
+// startGateway runs the binary in front of upstreams (YAML), with extra at the end of its configuration.
 func startGateway(t *testing.T, upstreams, extra string) *gatewayProcess {
 	t.Helper()
+	return startWith(t, setup{upstreams: upstreams, extra: extra})
+}
+
+// startWith writes a configuration and runs the binary on it.
+func startWith(t *testing.T, s setup) *gatewayProcess {
+	t.Helper()
+	g := prepareWith(t, s)
+	g.start()
+	return g
+}
+
+// prepareWith writes a configuration. The process is started by start and ended by the test's end.
+func prepareWith(t *testing.T, s setup) *gatewayProcess {
+	t.Helper()
 	dir := t.TempDir()
-	g := &gatewayProcess{t: t, dir: dir, config: filepath.Join(dir, "unistore.yaml"), s3: freeAddr(t), admin: freeAddr(t)}
+	g := &gatewayProcess{
+		t: t, dir: dir, config: filepath.Join(dir, "unistore.yaml"), s3: freeAddr(t), admin: freeAddr(t),
+		cacheDir: cmp.Or(s.cacheDir, filepath.Join(dir, "cache")), files: s.files,
+	}
 	text := fmt.Sprintf(`listen: [%q]
 admin: {listen: %q}
 credentials:
   - {access_key: %s, secret_key: %s}
-cache: {dir: %q, size: 4GiB, reserve_free: 100MiB}
+cache: {dir: %q, %s}
 upstreams:
 %sbuckets:
-  "*": {upstream: up, freshness: 60s, write: bypass}
-%s`, g.s3, g.admin, accessKey, secretKey, filepath.Join(dir, "cache"), upstreams, extra)
+  "*": {upstream: up, freshness: %s, write: bypass}
+%s`, g.s3, g.admin, accessKey, secretKey, g.cacheDir, cmp.Or(s.cache, "size: 4GiB, reserve_free: 100MiB"),
+		s.upstreams, cmp.Or(s.freshness, "60s"), s.extra)
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.start()
 	t.Cleanup(func() {
 		g.stop(syscall.SIGTERM)
-		if t.Failed() {
+		if t.Failed() && g.log != nil {
 			t.Logf("gateway log:\n%s", tailOf(g.log.String(), 8000))
 		}
 	})
@@ -121,10 +152,25 @@ func binary(t *testing.T) string {
 	return path
 }
 
-func (g *gatewayProcess) start() {
+// start runs the process until it is ready, and returns how long that took.
+func (g *gatewayProcess) start() time.Duration {
+	g.t.Helper()
+	began := time.Now()
+	g.launch()
+	g.awaitReady()
+	return time.Since(began)
+}
+
+// launch starts the process.
+func (g *gatewayProcess) launch() {
 	g.t.Helper()
 	g.log = &lockedBuffer{}
-	g.cmd = exec.Command(binary(g.t), "serve", "--config", g.config, "--enable-faults")
+	name, args := binary(g.t), []string{"serve", "--config", g.config, "--enable-faults"}
+	if g.files > 0 {
+		args = append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, g.files), name}, args...)
+		name = "/bin/sh"
+	}
+	g.cmd = exec.Command(name, args...)
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	g.cmd.Dir = g.dir
 	if err := g.cmd.Start(); err != nil {
@@ -132,6 +178,10 @@ func (g *gatewayProcess) start() {
 	}
 	g.ended = make(chan error, 1)
 	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(g.cmd, g.ended)
+}
+
+func (g *gatewayProcess) awaitReady() {
+	g.t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		res, err := http.Get("http://" + g.admin + "/readyz")
@@ -145,7 +195,7 @@ func (g *gatewayProcess) start() {
 		case err := <-g.ended:
 			g.ended <- err
 			g.t.Fatalf("the gateway ended at once: %v\n%s", err, g.log)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
 			g.t.Fatalf("not ready in time\n%s", g.log)
