@@ -18,9 +18,11 @@ import (
 // List implements upstream.Backend by ListObjectsV2.
 //
 // V2's start-after names the place after which listing starts, but a common prefix equal to it covers keys
-// after it and comes again; the contract wants it left out. So whatever is not after the place is taken
-// from the page.
+// after it and comes again; the contract wants it left out, so it is taken from the page.
 func (b *Backend) List(ctx context.Context, req upstream.ListRequest) (upstream.ListPage, error) {
+	if page, found, err := b.entered(ctx, req); found || err != nil {
+		return page, err
+	}
 	for {
 		page, err := b.listOnce(ctx, req)
 		if err != nil && upstream.CodeOf(err) == upstream.InvalidKey && !b.exact && pathLike(req.Prefix) {
@@ -36,6 +38,27 @@ func (b *Backend) List(ctx context.Context, req upstream.ListRequest) (upstream.
 	}
 }
 
+// entered looks after a listing that starts inside a common prefix. Amazon lists the prefix for the keys that
+// follow; other servers take it for passed, so that it becomes a page of its own.
+func (b *Backend) entered(ctx context.Context, req upstream.ListRequest) (page upstream.ListPage, found bool, err error) {
+	rest, ok := strings.CutPrefix(req.StartAfter, req.Prefix)
+	if b.exact || req.Token != "" || req.Delimiter == "" || !ok {
+		return page, false, nil
+	}
+	i := strings.Index(rest, req.Delimiter)
+	if i < 0 || i+len(req.Delimiter) == len(rest) { // outside, or the prefix itself, which is left out
+		return page, false, nil
+	}
+	prefix := req.Prefix + rest[:i+len(req.Delimiter)]
+	inside, err := b.listOnce(ctx, upstream.ListRequest{Bucket: req.Bucket, Prefix: prefix, StartAfter: req.StartAfter, MaxKeys: 1})
+	if err != nil || len(inside.Objects) == 0 {
+		return page, false, err
+	}
+	return upstream.ListPage{
+		Prefixes: []string{prefix}, Next: joinToken(fromPassed, max(prefix+endOfPrefix, req.StartAfter)),
+	}, true, nil
+}
+
 func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstream.ListPage, error) {
 	r, err := b.beginBucket(ctx, "List", req.Bucket)
 	if err != nil {
@@ -43,23 +66,21 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 	}
 	in := &awss3.ListObjectsV2Input{
 		Bucket: aws.String(req.Bucket), MaxKeys: aws.Int32(int32(req.MaxKeys)), //nolint:gosec // at most 1000
-		Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter),
+		Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter), StartAfter: optional(req.StartAfter),
 		EncodingType: types.EncodingTypeUrl, // XML cannot carry every key
 	}
-	after := req.StartAfter
+	p := pager{startAfter: req.StartAfter, exact: b.exact}
 	if req.Token != "" {
-		raw, last, ok := splitToken(req.Token)
+		raw, passed, ok := splitToken(req.Token)
 		if !ok {
 			return upstream.ListPage{}, upstream.Errorf(upstream.Invalid, r.op, "unknown continuation token")
 		}
-		after = last
-		if raw == afterPrefix {
-			in.StartAfter = aws.String(last + endOfPrefix)
+		p.passed = passed
+		if raw == fromPassed {
+			in.StartAfter = aws.String(passed)
 		} else {
-			in.ContinuationToken = aws.String(raw)
+			in.StartAfter, in.ContinuationToken = nil, aws.String(raw)
 		}
-	} else {
-		in.StartAfter = optional(req.StartAfter)
 	}
 	out, err := b.client.ListObjectsV2(r.ctx, in)
 	if err != nil {
@@ -67,35 +88,51 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 	}
 	encoded := out.EncodingType == types.EncodingTypeUrl
 	b.listings.learn(encoded)
-	page, err := pageOf(out, decoder(encoded), after, b.exact)
+	p.decode = decoder(encoded)
+	page, err := p.page(out)
 	if err != nil {
 		return page, upstream.Errorf(upstream.Unavailable, r.op, "listing: %w", err)
 	}
 	return page, nil
 }
 
-func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string, exact bool) (upstream.ListPage, error) {
+// pager makes a page of a service's answer.
+type pager struct {
+	decode decoder
+	exact  bool
+	// startAfter is the request's: nothing equal to it belongs to the listing, and no key below it.
+	startAfter string
+	// passed is the place that the pages before have reached: nothing up to it is delivered again.
+	passed string
+}
+
+func (p pager) page(out *awss3.ListObjectsV2Output) (upstream.ListPage, error) {
 	var page upstream.ListPage
+	reached, prefix := p.passed, false
 	for _, o := range out.Contents {
-		key, err := decode.do(o.Key)
+		key, err := p.decode.do(o.Key)
 		if err != nil {
 			return page, err
 		}
-		if after != "" && key <= after {
+		if (p.startAfter != "" && key <= p.startAfter) || (p.passed != "" && key <= p.passed) {
 			continue
 		}
+		reached = max(reached, key)
 		page.Objects = append(page.Objects, upstream.ListedObject{Key: key, Attrs: object.Attrs{
 			Size: deref(o.Size), ETag: unquote(deref(o.ETag)), ModTime: deref(o.LastModified).UTC(),
 			StorageClass: string(o.StorageClass),
 		}})
 	}
-	for _, p := range out.CommonPrefixes {
-		prefix, err := decode.do(p.Prefix)
+	for _, c := range out.CommonPrefixes {
+		name, err := p.decode.do(c.Prefix)
 		if err != nil {
 			return page, err
 		}
-		if after == "" || prefix > after {
-			page.Prefixes = append(page.Prefixes, prefix)
+		if name > reached {
+			reached, prefix = name, true
+		}
+		if name != p.startAfter && (p.passed == "" || name > p.passed) {
+			page.Prefixes = append(page.Prefixes, name)
 		}
 	}
 	if !deref(out.IsTruncated) {
@@ -104,39 +141,27 @@ func pageOf(out *awss3.ListObjectsV2Output, decode decoder, after string, exact 
 	if deref(out.NextContinuationToken) == "" {
 		return page, errNoToken
 	}
-	last, prefix := lastOf(page, after)
-	page.Next = joinToken(*out.NextContinuationToken, last)
-	if prefix && !exact {
-		page.Next = joinToken(afterPrefix, last)
+	page.Next = joinToken(*out.NextContinuationToken, reached)
+	if prefix && !p.exact {
+		page.Next = joinToken(fromPassed, max(reached+endOfPrefix, p.startAfter))
 	}
 	return page, nil
 }
 
-// lastOf is the greatest name of a page, or of the pages before it, and whether it is a prefix of the page.
-func lastOf(page upstream.ListPage, before string) (last string, prefix bool) {
-	last = before
-	if n := len(page.Objects); n > 0 {
-		last = max(last, page.Objects[n-1].Key)
-	}
-	if n := len(page.Prefixes); n > 0 && page.Prefixes[n-1] > last {
-		return page.Prefixes[n-1], true
-	}
-	return last, false
-}
-
-// A Token is the last name delivered and the service's token. Instead of the latter, after a common
-// prefix, stands afterPrefix: MinIO's token goes back to the prefix unless the delimiter is "/", for ever if
-// pages are small. No key that is not below the prefix lies between it and the prefix followed by endOfPrefix.
+// A Token is the place reached and the service's token. After a common prefix, of a service that need not
+// be Amazon, fromPassed stands instead of the latter, and the place is the end of the prefix: MinIO's
+// token goes back to the prefix unless the delimiter is "/", for ever if pages are small. Between a prefix followed
+// by endOfPrefix and the next name of the listing there is nothing.
 const (
-	afterPrefix = "-"
+	fromPassed  = "-"
 	endOfPrefix = "\U0010ffff"
 )
 
-func joinToken(raw, last string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(last)) + "." + raw
+func joinToken(raw, passed string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(passed)) + "." + raw
 }
 
-func splitToken(token string) (raw, last string, ok bool) {
+func splitToken(token string) (raw, passed string, ok bool) {
 	encoded, raw, ok := strings.Cut(token, ".")
 	b, err := base64.RawURLEncoding.DecodeString(encoded)
 	return raw, string(b), ok && err == nil && raw != ""

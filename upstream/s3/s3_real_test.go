@@ -3,11 +3,18 @@
 package s3_test
 
 import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -84,4 +91,223 @@ func TestConformanceMinIO(t *testing.T) {
 		MayRefuse:  minioRefuses,
 		Deviations: minioDeviations,
 	})
+}
+
+func eachServer(t *testing.T, run func(t *testing.T, srv *servers.Server)) {
+	for name, start := range map[string]func(testing.TB) *servers.Server{"versitygw": servers.StartVersity, "minio": servers.StartMinIO} {
+		t.Run(name, func(t *testing.T) { run(t, start(t)) })
+	}
+}
+
+// TestListings compares listings with a model, for keys that are no prefixes of one another's paths: those
+// of the conformance suite are.
+//
+// On MinIO no directory has a name that begins with another's and goes on with a character below "/": asked to
+// start inside "b/", MinIO counts what is in "b-/" against max-keys, leaves out as many keys, and says that
+// the listing is at its end. Whoever asks MinIO itself gets the same.
+func TestListings(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	eachServer(t, func(t *testing.T, srv *servers.Server) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		directories := []string{"a/", "b-/", "b/", "ü/", "0 +%/", "year=2026/"}
+		if strings.HasSuffix(t.Name(), "minio") {
+			directories[1] = "c-/"
+		}
+		b := openReal(t, srv)
+		bucket := makeBucket(t, b)
+		var keys []string
+		for len(keys) < 120 {
+			var key strings.Builder
+			for range rng.IntN(4) {
+				key.WriteString(directories[rng.IntN(len(directories))])
+			}
+			key.WriteString([]string{"x", "part-", "~", "é", "%2F+ "}[rng.IntN(5)] + strconv.Itoa(rng.IntN(30)) + ".parquet")
+			if slices.Contains(keys, key.String()) {
+				continue
+			}
+			keys = append(keys, key.String())
+			if _, err := b.Put(t.Context(), upstream.Loc{Bucket: bucket, Key: key.String()}, upstream.PutRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Sort(keys)
+		for range 150 {
+			pick := keys[rng.IntN(len(keys))]
+			req := upstream.ListRequest{
+				Bucket: bucket, Delimiter: []string{"", "/", "/", "-/", "1"}[rng.IntN(5)], MaxKeys: 1 + rng.IntN(20),
+			}
+			switch rng.IntN(4) {
+			case 0:
+				req.Prefix = pick[:strings.LastIndexByte(pick, '/')+1]
+			case 1:
+				req.Prefix = strings.ToValidUTF8(pick[:rng.IntN(len(pick))], "")
+			case 2:
+				req.StartAfter = pick
+			case 3:
+				req.StartAfter = pick[:strings.LastIndexByte(pick, '/')+1]
+			}
+			if got, want := listAll(t, b, req), model(keys, req); !slices.Equal(got, want) {
+				t.Errorf("%+v:\n got %q\nwant %q", req, got, want)
+			}
+		}
+	})
+}
+
+// model is what a listing of keys, which ascend, must give over all pages.
+func model(keys []string, req upstream.ListRequest) []string {
+	var out []string
+	for _, key := range keys {
+		rest, ok := strings.CutPrefix(key, req.Prefix)
+		if !ok || key <= req.StartAfter {
+			continue
+		}
+		if i := strings.Index(rest, req.Delimiter); req.Delimiter != "" && i >= 0 {
+			key = req.Prefix + rest[:i+len(req.Delimiter)]
+			if key == req.StartAfter || slices.Contains(out, key) {
+				continue
+			}
+		}
+		out = append(out, key)
+	}
+	return out
+}
+
+func listAll(t *testing.T, b *s3.Backend, req upstream.ListRequest) []string {
+	t.Helper()
+	var all []string
+	for range 1000 {
+		page, err := b.List(t.Context(), req)
+		if err != nil {
+			t.Fatalf("%+v: %v", req, err)
+		}
+		n := len(all)
+		for _, o := range page.Objects {
+			all = append(all, o.Key)
+		}
+		all = append(all, page.Prefixes...)
+		slices.Sort(all[n:])
+		if len(all)-n > req.MaxKeys {
+			t.Fatalf("%+v: a page of %d", req, len(all)-n)
+		}
+		if req.Token = page.Next; req.Token == "" {
+			return all
+		}
+	}
+	t.Fatalf("%+v: no end", req)
+	return nil
+}
+
+// A server that stops, dies and comes back.
+func TestServerTrouble(t *testing.T) {
+	eachServer(t, func(t *testing.T, srv *servers.Server) {
+		b := openReal(t, srv)
+		store := upstream.NewStore("real", b, upstream.StoreConfig{})
+		t.Cleanup(func() { _ = store.Close() })
+		loc := upstream.Loc{Bucket: makeBucket(t, b), Key: "key"}
+		data := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
+		put := func(ctx context.Context) error {
+			_, err := store.Put(ctx, loc, upstream.PutRequest{Body: bytes.NewReader(data), Size: int64(len(data))})
+			return err
+		}
+		if err := put(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantData := func() {
+			t.Helper()
+			st, err := store.Open(t.Context(), loc, upstream.OpenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Body.Close()
+			if got, err := io.ReadAll(st.Body); err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("read %d bytes, %v", len(got), err)
+			}
+		}
+		wantData()
+
+		srv.Pause()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err := store.Stat(ctx, loc, upstream.StatOptions{})
+		if upstream.CodeOf(err) != upstream.Cancelled {
+			t.Errorf("Stat of a server that stands still: %v", err)
+		}
+		if err := put(ctx); upstream.CodeOf(err) != upstream.Cancelled {
+			t.Errorf("Put to a server that stands still: %v", err)
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("both took %v", d)
+		}
+		srv.Resume()
+		wantData()
+
+		srv.Kill()
+		_, err = store.Stat(t.Context(), loc, upstream.StatOptions{})
+		if upstream.CodeOf(err) != upstream.Unavailable {
+			t.Errorf("Stat of a dead server: %v", err)
+		}
+		srv.Restart(t)
+		wantData()
+		if err := put(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A writer that dies in the middle leaves the old object, also on servers that commit what they got.
+func TestConnectionCutInAPut(t *testing.T) {
+	eachServer(t, func(t *testing.T, srv *servers.Server) {
+		b := openReal(t, srv)
+		loc := upstream.Loc{Bucket: makeBucket(t, b), Key: "key"}
+		if _, err := b.Put(t.Context(), loc, upstream.PutRequest{Body: strings.NewReader("old"), Size: 3}); err != nil {
+			t.Fatal(err)
+		}
+		// Through a relay that closes both ends politely after 2 MiB, as a gateway's kernel does when it is killed.
+		relay := relayTo(t, strings.TrimPrefix(srv.Endpoint, "http://"), 2<<20)
+		cut := *srv
+		cut.Endpoint = "http://" + relay
+		writer := openReal(t, &cut)
+		const size = 8 << 20
+		_, err := writer.Put(t.Context(), loc, upstream.PutRequest{Body: bytes.NewReader(make([]byte, size)), Size: size})
+		if upstream.CodeOf(err) != upstream.Unavailable {
+			t.Errorf("Put over a connection that is cut: %v", err)
+		}
+		for range 50 { // the server may take a moment to make its mistake
+			attrs, err := b.Stat(t.Context(), loc, upstream.StatOptions{})
+			if err != nil || attrs.Size != 3 {
+				t.Fatalf("the object now: %+v, %v", attrs, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
+// relayTo forwards connections to addr; the first of them that has sent limit bytes is closed, with all others.
+func relayTo(t *testing.T, addr string, limit int64) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				_ = in.Close()
+				return
+			}
+			stop := sync.OnceFunc(func() { _ = out.Close(); _ = in.Close() })
+			wg.Go(func() { _, _ = io.CopyN(out, in, limit); stop() })
+			wg.Go(func() { _, _ = io.Copy(in, out); stop() })
+		}
+	})
+	return l.Addr().String()
 }
