@@ -32,6 +32,7 @@ type requestBody struct {
 	busy chan struct{} // holds one token; whoever has it may read
 	got  int64         // guarded by busy
 	eof  bool          // guarded by busy
+	err  error         // guarded by busy; of a Read that failed: what follows can not be told apart any more
 	over atomic.Bool
 }
 
@@ -71,15 +72,23 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.eof {
 		return 0, io.EOF
 	}
+	if b.err != nil {
+		return 0, b.err
+	}
 	n, err := b.stream.Read(p)
 	b.got += int64(n)
-	if err == io.EOF {
-		if b.got < b.want || b.want < 0 && b.conn != nil && b.conn.PeerDone() {
-			return n, io.ErrUnexpectedEOF
-		}
+	switch {
+	case err == nil:
+		return n, nil
+	case err != io.EOF:
+		b.err = err
+	case b.got < b.want || b.want < 0 && b.conn != nil && b.conn.PeerDone():
+		b.err = io.ErrUnexpectedEOF
+	default:
 		b.eof = true
+		return n, err
 	}
-	return n, err
+	return n, b.err
 }
 
 // unblock ends a Read that is under way and fails all later ones. It may be called at any time, from any

@@ -177,7 +177,9 @@ func (g *Gateway) compose() {
 	}
 	base, cut := context.WithCancel(context.Background())
 	g.cutAll = cut
-	g.server = newServer(base, g.service.serve, g.metrics, g.log)
+	g.server = newServer(base, serverConfig{
+		Service: g.service, BodyIdle: g.cfg.Limits.RequestBodyIdle, Metrics: g.metrics, Log: g.log,
+	})
 }
 
 // Run serves until ctx ends, then lets running requests finish (at most drainTimeout), and frees

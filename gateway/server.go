@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"net"
 	"runtime/debug"
@@ -28,22 +29,39 @@ const (
 	headerLimit = 16 << 10
 )
 
-// handler answers one request; exchange.Request is set.
-type handler func(ctx context.Context, x *exchange) (*s3api.Response, error)
+// answerer is what the rim needs of the object service. exchange.Request is set; the responses are never nil.
+type answerer interface {
+	// serve answers a request.
+	serve(ctx context.Context, x *exchange) (*s3api.Response, error)
+	// welcome reports whether serve would begin to read r's body. It reads none of it and counts nothing.
+	welcome(r *s3api.Request) bool
+	// refuse answers a request that was not welcome, and whose body is not there.
+	refuse(x *exchange) (*s3api.Response, error)
+	// fail answers with an error.
+	fail(x *exchange, err error) (*s3api.Response, error)
+}
+
+type serverConfig struct {
+	Service  answerer
+	BodyIdle time.Duration // how long a client may send nothing of a body that it has begun
+	Metrics  *metrics.Metrics
+	Log      zerolog.Logger
+}
 
 // server is the HTTP rim of the S3 side: it turns fasthttp's requests into s3api's and responses
 // back, bounds bodies in time, and counts. Nothing behind it knows fiber or fasthttp.
 type server struct {
-	app     *fiber.App
-	serve   handler
-	metrics *metrics.Metrics
-	log     zerolog.Logger
-	ids     *idSource
-	base    context.Context // ends when the drain is over
+	app      *fiber.App
+	service  answerer
+	bodyIdle time.Duration
+	metrics  *metrics.Metrics
+	log      zerolog.Logger
+	ids      *idSource
+	base     context.Context // ends when the drain is over
 }
 
-func newServer(base context.Context, serve handler, m *metrics.Metrics, log zerolog.Logger) *server {
-	s := &server{serve: serve, metrics: m, log: log, ids: newIDSource(), base: base}
+func newServer(base context.Context, c serverConfig) *server {
+	s := &server{service: c.Service, bodyIdle: c.BodyIdle, metrics: c.Metrics, log: c.Log, ids: newIDSource(), base: base}
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		StreamRequestBody:     true,
@@ -53,13 +71,13 @@ func newServer(base context.Context, serve handler, m *metrics.Metrics, log zero
 		ReadTimeout:                  headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               headerLimit,
-		ErrorHandler:                 s.malformed,
 		DisableDefaultContentType:    true,
 	})
-	s.app.Use(func(c *fiber.Ctx) error {
-		s.handle(c.Context())
-		return nil
-	})
+	// Past fiber's router, which has its own answers to methods and errors, and they are not S3's.
+	http := s.app.Server()
+	http.Handler = s.handle
+	http.ErrorHandler = s.malformed
+	http.HeaderReceived = s.received
 	return s
 }
 
@@ -71,19 +89,27 @@ func (s *server) Shutdown(ctx context.Context) error { return s.app.ShutdownWith
 
 // handle carries one request through.
 func (s *server) handle(fc *fasthttp.RequestCtx) {
-	x := &exchange{id: s.ids.next(), start: time.Now()}
+	x := &exchange{id: s.ids.next(), start: time.Now(), name: "Unknown"}
 	body := newRequestBody(fc)
 	x.Request = newRequest(fc, body)
 	ctx, cancel := context.WithCancel(s.base)
 	stop := context.AfterFunc(ctx, body.unblock)
-	res, err := s.safely(ctx, x)
+	refused := unwelcome(&fc.Request.Header, x.Header)
+	var res *s3api.Response
+	var err error
+	if e := checkFraming(fc.Request.Header.RawHeaders(), x.Header, fc.Request.Header.IsHTTP11()); e != nil {
+		body.unblock() // nobody knows where it ends
+		res, err = s.service.fail(x, e)
+	} else {
+		res, err = s.safely(ctx, x, refused)
+	}
 	stop()
 	s.metrics.FirstByte.WithLabelValues(x.name, x.source).Observe(time.Since(x.start).Seconds())
 	done := func(sent int64, sendErr error) {
 		cancel()
 		s.account(x, res.Status, sent, err, sendErr)
 	}
-	keep := body.finish()
+	keep := body.finish() && !refused
 	if e, ok := errors.AsType[*s3api.Error](err); ok && e.Close {
 		keep = false
 	}
@@ -91,21 +117,32 @@ func (s *server) handle(fc *fasthttp.RequestCtx) {
 }
 
 // safely turns a panic into a 500: one bad request must not end the process.
-func (s *server) safely(ctx context.Context, x *exchange) (res *s3api.Response, err error) {
+func (s *server) safely(ctx context.Context, x *exchange, refused bool) (res *s3api.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error().Str("request", x.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("request panicked")
 			e := &s3api.Error{Code: s3api.ErrInternalError, Close: true}
-			x.code = string(e.Code)
-			res, err = s3api.RenderError(e, x.Request, x.id, hostID), e
+			res, err = s.service.fail(x, e)
 		}
 	}()
-	return s.serve(ctx, x)
+	if refused {
+		return s.service.refuse(x)
+	}
+	return s.service.serve(ctx, x)
 }
 
 // newRequest copies what fasthttp parsed: its buffers are reused after the handler returns.
 func newRequest(fc *fasthttp.RequestCtx, body *requestBody) *s3api.Request {
-	h := &fc.Request.Header
+	r := headerOf(&fc.Request.Header)
+	r.RemoteAddr, r.TLS = fc.RemoteAddr().String(), fc.IsTLS()
+	if body != nil && body.stream != nil {
+		r.Body = body
+	}
+	return r
+}
+
+// headerOf copies a request's line and header.
+func headerOf(h *fasthttp.RequestHeader) *s3api.Request {
 	uri := string(h.RequestURI())
 	// A proxy-style absolute URI carries the host again; S3 clients sign the path alone.
 	if i := strings.Index(uri, "://"); i > 0 && !strings.HasPrefix(uri, "/") {
@@ -120,13 +157,9 @@ func newRequest(fc *fasthttp.RequestCtx, body *requestBody) *s3api.Request {
 		Method: string(h.Method()), RawPath: path, RawQuery: query,
 		Host: string(h.Host()), Header: s3api.ParseHeader(string(h.RawHeaders())),
 		ContentLength: int64(max(h.ContentLength(), -1)),
-		RemoteAddr:    fc.RemoteAddr().String(), TLS: fc.IsTLS(),
 	}
 	if h.ContentLength() == -2 { // neither Content-Length nor chunked: no body
 		r.ContentLength = 0
-	}
-	if body != nil && body.stream != nil {
-		r.Body = body
 	}
 	return r
 }
@@ -184,21 +217,17 @@ func (s *server) account(x *exchange, status int, sent int64, err, sendErr error
 }
 
 // malformed answers what fasthttp refused before there was a request.
-func (s *server) malformed(c *fiber.Ctx, err error) error {
-	status := fiber.StatusBadRequest
-	if fe, ok := errors.AsType[*fiber.Error](err); ok {
-		status = fe.Code
+func (s *server) malformed(fc *fasthttp.RequestCtx, err error) {
+	e := badHTTP()
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		e = &s3api.Error{Code: s3api.ErrRequestTimeout, Close: true}
+	} else if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
+		e = &s3api.Error{Code: s3api.ErrRequestHeaderSectionTooLarge, Close: true}
+	} else if errors.Is(err, io.ErrUnexpectedEOF) { // within the part of a body that fasthttp reads ahead
+		e = &s3api.Error{Code: s3api.ErrIncompleteBody, Close: true}
 	}
-	e := &s3api.Error{Code: s3api.ErrBadRequest, Message: "An error occurred when parsing the HTTP request."}
-	switch status {
-	case fiber.StatusRequestTimeout:
-		e = &s3api.Error{Code: s3api.ErrRequestTimeout}
-	case fiber.StatusRequestHeaderFieldsTooLarge:
-		e = &s3api.Error{Code: s3api.ErrRequestHeaderSectionTooLarge}
-	}
-	x := &exchange{id: s.ids.next(), start: time.Now(), name: "Unknown", code: string(e.Code)}
-	x.Request = &s3api.Request{Method: string(c.Context().Method()), RawPath: string(c.Context().RequestURI())}
-	res := s3api.RenderError(e, x.Request, x.id, hostID)
-	s.send(c.Context(), x, res, false, func(n int64, sendErr error) { s.account(x, res.Status, n, nil, sendErr) })
-	return nil
+	x := &exchange{id: s.ids.next(), start: time.Now(), name: "Unknown"}
+	x.Request = &s3api.Request{Method: string(fc.Method()), RawPath: string(fc.RequestURI())}
+	res, _ := s.service.fail(x, e)
+	s.send(fc, x, res, false, func(n int64, sendErr error) { s.account(x, res.Status, n, nil, sendErr) })
 }

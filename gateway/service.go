@@ -41,50 +41,89 @@ type exchange struct {
 	name   string // of the operation, "Unknown" until it is known
 	code   string // S3 error code, empty for success
 	source string // of an object's bytes: cache, fill, bypass; else empty
+	// cacheStatus is the Cache-Status to send with an error; empty where the cache was not asked.
+	cacheStatus string
 }
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.
 func (s *service) serve(ctx context.Context, x *exchange) (*s3api.Response, error) {
 	res, err := s.answer(ctx, x)
-	if err == nil {
-		return res, nil
+	if err != nil {
+		return s.fail(x, err)
 	}
+	return res, nil
+}
+
+// fail answers x with the S3 error that err stands for.
+func (s *service) fail(x *exchange, err error) (*s3api.Response, error) {
 	e := toS3(err)
 	x.code = string(e.Code)
-	return s3api.RenderError(e, x.Request, x.id, hostID), err
+	res := s3api.RenderError(e, x.Request, x.id, hostID)
+	res.SetIf("Cache-Status", x.cacheStatus)
+	return res, err
+}
+
+// welcome reports whether r would get as far as its body.
+func (s *service) welcome(r *s3api.Request) bool {
+	_, err := s.admit(&exchange{Request: r})
+	return err == nil
+}
+
+// refuse answers a request that was not welcome. Nothing of its body is there.
+func (s *service) refuse(x *exchange) (*s3api.Response, error) {
+	_, err := s.admit(x)
+	if err == nil { // it would be now, but the client has not been asked for the body
+		err = &s3api.Error{Code: s3api.ErrServiceUnavailable, Close: true}
+	}
+	s.countAuth(x, err)
+	return s.fail(x, err)
 }
 
 // hostID is x-amz-id-2: constant, since a request's id alone finds its line in the log.
 const hostID = "unistore"
 
-// answer authenticates before anything else is said about a request, then types, authorises and
-// dispatches it.
 func (s *service) answer(ctx context.Context, x *exchange) (*s3api.Response, error) {
+	t, err := s.admit(x)
+	if err != nil {
+		s.countAuth(x, err)
+		return nil, err
+	}
+	if op, ok := x.op.(s3api.ListBuckets); ok {
+		return s.listBuckets(ctx, x, op)
+	}
+	return s.dispatch(ctx, x, t)
+}
+
+// countAuth counts an err of admit if it is one of authentication.
+func (s *service) countAuth(x *exchange, err error) {
+	if x.auth == nil {
+		s.metrics.AuthFailures.WithLabelValues(string(toS3(err).Code)).Inc()
+	}
+}
+
+// admit authenticates before anything else is said about a request, then types, authorises and routes it.
+// It fills in what it learns of x.
+func (s *service) admit(x *exchange) (target, error) {
 	x.name = "Unknown"
 	auth, err := s.verifier.Verify(x.Request)
 	if err != nil {
-		s.metrics.AuthFailures.WithLabelValues(string(toS3(err).Code)).Inc()
-		return nil, err
+		return target{}, err
 	}
 	x.auth = auth
 	x.who = s.keys.identify(auth)
 	op, err := s3api.Parse(x.Request, s.cfg.BaseDomains)
 	x.op, x.name = op, op.Name()
 	if err != nil {
-		return nil, err
+		return target{}, err
 	}
 	if err := x.who.authorise(op); err != nil {
-		return nil, err
+		return target{}, err
 	}
-	if op, ok := op.(s3api.ListBuckets); ok {
-		return s.listBuckets(ctx, x, op)
+	if _, ok := op.(s3api.ListBuckets); ok {
+		return target{}, nil
 	}
 	bucket, _ := op.Target()
-	t, err := s.routes.find(bucket)
-	if err != nil {
-		return nil, err
-	}
-	return s.dispatch(ctx, x, t)
+	return s.routes.find(bucket)
 }
 
 func (s *service) dispatch(ctx context.Context, x *exchange, t target) (*s3api.Response, error) {
