@@ -49,6 +49,8 @@ type ReadRequest struct {
 	NoStore bool
 	// OnlyCached fails with ErrNotCached instead of asking the upstream.
 	OnlyCached bool
+	// Pin pins what is read; nil pins nothing. The read is the same whatever becomes of it: see Result.Pin.
+	Pin *PinRequest
 }
 
 // Source says where the first page of a read comes from.
@@ -68,4 +70,6 @@ type Result struct {
 	Collapsed bool // the first missing page was already being filled for somebody else
 	Stored    bool // what is fetched will be kept
 	Memory    bool // all pages were verified before in this run (page-cache warm is likely)
+	Pinned    bool // of a read from the cache: all blocks were pinned before, by any query
+	Pin       PinResult
 }

@@ -25,8 +25,23 @@ type block struct {
 	origin          meta.Origin
 	dead            bool // taken out of the index; goes with the last ref
 	onDisk          bool // there may be a record and a file
-	usedDirty       bool // used is not yet in the database
+	marks           marks
 }
+
+// marks are small facts about a block.
+type marks uint8
+
+// The marks, besides two bits of a PinKind.
+const (
+	markUsed      marks = 1 << iota // used is not yet in the database
+	markUnsettled                   // its pins may be charged too much, see index.unsettle
+	pinShift      = iota
+)
+
+// pinned returns the firmest pin on b.
+func (b *block) pinned() PinKind { return PinKind(b.marks>>pinShift) & 3 }
+
+func (b *block) setPinned(k PinKind) { b.marks = b.marks&(1<<pinShift-1) | marks(k)<<pinShift }
 
 // extPages holds the sets of a block of more than 64 pages.
 type extPages struct {
@@ -139,13 +154,15 @@ type version struct {
 type index struct {
 	math     blockMath
 	versions map[versionID]*version
-	policy   policy
+	policy   policy // holds the blocks without a pin
+	soft     lru    // holds the soft pinned ones
+	pins     pins
 	count    int // of blocks
 }
 
 func newIndex(m blockMath, p policy) index {
 	return index{
-		math: m, policy: p,
+		math: m, policy: p, pins: newPins(),
 		versions: make(map[versionID]*version),
 	}
 }
@@ -204,9 +221,15 @@ func (x *index) all() iter.Seq[*block] {
 
 // add puts a new block in the index. Its version must not be gone.
 func (x *index) add(b *block) {
+	x.place(b)
+	x.attachPins(b)
+	x.enlist(b)
+}
+
+// place is add without the policy: while the index is loaded.
+func (x *index) place(b *block) {
 	b.v.blocks.put(b)
 	x.count++
-	x.policy.insert(b)
 }
 
 // remove takes a block out of the index.
@@ -214,7 +237,10 @@ func (x *index) remove(b *block) {
 	v := b.v
 	v.blocks.remove(b.index)
 	x.count--
-	x.policy.remove(b)
+	x.delist(b)
+	if b.pinned() != PinNone {
+		x.detachPins(b)
+	}
 	x.reapVersion(v)
 }
 

@@ -5,7 +5,8 @@
 //
 // An object's version is cut into blocks (a file each, 1 MiB by default) and those into pages (64 KiB), the unit
 // of validity, checksums and fills. The index (block.go) is in memory, loaded from the
-// database at start; the policy (policy.go, lru.go) orders blocks for eviction. A Reader (reader.go) walks
+// database at start; the policy (policy.go, lru.go) orders blocks for eviction, except those that queries have pinned
+// (pin.go). A Reader (reader.go) walks
 // a range; for missing pages it starts or joins a fill (fill.go, claim.go), which belongs to the
 // cache and lives while one reader waits for it. What goes wrong with the disk or the database is counted
 // and served around (direct.go). Metadata of objects is apart (objects.go).
@@ -24,8 +25,8 @@
 //
 // # Lock order
 //
-// objects' write lock of a stripe, blockUse.io, Cache.mu, handles.mu. No I/O under Cache.mu, handles.mu or a
-// stripe's mu. The first two order the unsynced database writes of one record, and are held during them.
+// objects' write lock of a stripe, blockUse.io, Cache.pinIO, Cache.mu, handles.mu. No I/O under Cache.mu, handles.mu or a
+// stripe's mu. The first three order the unsynced database writes of records, and are held during them.
 package cache
 
 import (
@@ -67,6 +68,7 @@ type Config struct {
 	Size                        int64   // bytes on disk, a hard limit; 10 GiB
 	BlockSize                   int64   // power of two, 64 KiB..16 MiB; 1 MiB
 	HighWatermark, LowWatermark float64 // of Size: eviction starts above and ends below; 0.95, 0.90
+	PinLimit                    float64 // of Size: what hard pins may hold; 0.80, negative for nothing
 	ReserveFree                 int64   // bytes left free on the disk; 0
 	Policy                      string  // "lru"
 	MaxRun                      int64   // bytes of one upstream request; 16 MiB, less when Size is small
@@ -80,6 +82,8 @@ type Config struct {
 
 	BootID string        // of the machine; read from the kernel
 	Tick   time.Duration // between two rounds of maintenance; 1 s
+
+	Now func() time.Time // the clock of leases; time.Now
 }
 
 // Cache is the block cache of one directory. All methods are safe for concurrent use.
@@ -98,6 +102,7 @@ type Cache struct {
 	aheadPages int64         // a reader's fills end at most that far from it
 	fileID     atomic.Uint64 // the last one given out
 	retry      retries
+	pinIO      sync.Mutex // orders the database writes of pins; before mu
 
 	mu struct {
 		sync.Mutex
@@ -107,7 +112,7 @@ type Cache struct {
 		resident int64 // on disk, dead blocks included
 		reserved int64 // claimed by fills and not yet written
 		trash    []*block
-		dirty    []*block // with usedDirty
+		dirty    []*block // with markUsed
 		fills    map[*fill]struct{}
 		readers  int
 	}
@@ -142,6 +147,12 @@ func (cfg *Config) setDefaults() {
 	if cfg.LowWatermark == 0 {
 		cfg.LowWatermark = min(0.90, cfg.HighWatermark)
 	}
+	if cfg.PinLimit == 0 {
+		cfg.PinLimit = min(0.80, cfg.HighWatermark)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.New(prometheus.NewRegistry())
 	}
@@ -167,6 +178,8 @@ func (cfg *Config) validate() error {
 		return errors.New("cache: a limit is negative")
 	case cfg.LowWatermark < 0 || cfg.LowWatermark > cfg.HighWatermark || cfg.HighWatermark > 1:
 		return fmt.Errorf("cache: watermarks %v and %v are not 0 <= low <= high <= 1", cfg.LowWatermark, cfg.HighWatermark)
+	case cfg.PinLimit > cfg.HighWatermark:
+		return fmt.Errorf("cache: pin limit %v is above the high watermark %v", cfg.PinLimit, cfg.HighWatermark)
 	case newPolicy(cfg.Policy) == nil:
 		return fmt.Errorf("cache: unknown policy %q", cfg.Policy)
 	}
@@ -250,6 +263,7 @@ func (c *Cache) Close() error {
 	c.bg.Wait()
 	c.emptyTrash()
 	c.writeUsed()
+	c.discardEnded()
 	c.retryRecords()
 	c.handles.close()
 	run := c.run()
@@ -264,6 +278,9 @@ func (c *Cache) Close() error {
 // Stats is a moment's view of the cache; sizes in bytes.
 type Stats struct {
 	Capacity, Resident, Reserved int64
+	Pinned, PinLimit             int64 // by hard pins; at most, now
+	SoftBlocks, HardBlocks       int   // pinned
+	Leases                       int   // queries with pins
 	Blocks, Versions             int
 	Fills, Readers, Handles      int
 	Objects                      int // with metadata in memory

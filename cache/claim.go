@@ -40,6 +40,10 @@ func (c *Cache) claim(f *fill, to int64, contiguous bool) error {
 			}
 			f.end, f.limit = to, to
 		}
+		if grow := c.mu.pinGrowth(f.v, f.claimed, to); grow > 0 && c.mu.pins.hard+grow > c.pinCapLocked() {
+			c.mu.Unlock()
+			return c.noRoom("the blocks are pinned and pins are at their limit")
+		}
 		need := c.needLocked(f.v, f.claimed, to)
 		room := c.roomLocked()
 		if need <= room {
@@ -58,7 +62,12 @@ func (c *Cache) claim(f *fill, to int64, contiguous bool) error {
 		}
 		c.removeFiles(victims)
 	}
-	err := fmt.Errorf("%w: no room", errAround)
+	return c.noRoom("no room")
+}
+
+// noRoom counts that pages could not be claimed, and is errAround.
+func (c *Cache) noRoom(why string) error {
+	err := fmt.Errorf("%w: %s", errAround, why)
 	c.survived(kindNoRoom, err)
 	return err
 }
@@ -119,6 +128,7 @@ func (c *Cache) needLocked(v *version, from, to int64) int64 {
 // of is listed again: it may have been committed, and needs another intent.
 func (c *Cache) claimLocked(f *fill, to int64) {
 	var last *block
+	before := len(f.blocks)
 	for page := f.claimed; page < to; page++ {
 		b, p := c.mu.find(f.v, page)
 		if b != nil && (b.has(p) || b.flight(p) != nil) {
@@ -144,6 +154,9 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 		c.mu.reserved += diskLen(page, f.v.size)
 	}
 	f.claimed = to
+	for _, b := range f.blocks[before:] {
+		c.mu.unsettle(b)
+	}
 	c.spaceLocked()
 }
 
@@ -168,6 +181,9 @@ func (c *Cache) releaseLocked(b *block) {
 		return
 	}
 	b.use = nil
+	if b.marks&markUnsettled != 0 {
+		c.mu.resettle(b)
+	}
 	if b.dead {
 		c.trashLocked(b)
 	}

@@ -24,7 +24,7 @@ func (c *Cache) wakeMaintenance() {
 	}
 }
 
-// maintain removes dead blocks, keeps the cache below its watermarks and the disk above its reserve, and
+// maintain ends expired leases, removes dead blocks, keeps the cache below its watermarks and the disk above its reserve, and
 // writes recency back, until Close.
 func (c *Cache) maintain() {
 	tick := time.NewTicker(c.cfg.Tick)
@@ -42,6 +42,8 @@ func (c *Cache) maintain() {
 				written = time.Now()
 			}
 		}
+		c.expirePins()
+		c.discardEnded()
 		c.emptyTrash()
 		c.measureDisk()
 		c.evict()
@@ -96,10 +98,10 @@ func (c *Cache) evict() {
 }
 
 // victimsLocked takes unused blocks of together at least need bytes out of the index, if there are so
-// many, in the order of the policy, at most removeBatch. The caller removes their files.
+// many, in the order of index.victims, at most removeBatch. The caller removes their files.
 func (c *Cache) victimsLocked(need int64, why reason) []*block {
 	var victims []*block
-	for b := range c.mu.policy.victims() {
+	for b := range c.mu.victims() {
 		if b.refs > 0 {
 			continue
 		}
@@ -176,10 +178,10 @@ func (c *Cache) removeFiles(blocks []*block) {
 
 // touchLocked says that b is read now.
 func (c *Cache) touchLocked(b *block) {
-	c.mu.policy.touch(b)
+	c.mu.touch(b)
 	b.used = now()
-	if !b.usedDirty {
-		b.usedDirty = true
+	if b.marks&markUsed == 0 {
+		b.marks |= markUsed
 		c.mu.dirty = append(c.mu.dirty, b)
 	}
 }
@@ -195,7 +197,7 @@ func (c *Cache) writeUsed() {
 		n := min(len(dirty), usedBatch)
 		c.mu.Lock()
 		for _, b := range dirty[:n] {
-			b.usedDirty = false
+			b.marks &^= markUsed
 			if !b.dead {
 				ch.PutUsed(b.fileID, b.used)
 			}

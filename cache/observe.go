@@ -44,12 +44,11 @@ type meters struct {
 	capacity, resident, reserved       prometheus.Gauge
 	servedCache, servedFill, servedPas prometheus.Counter
 	fillDemand                         prometheus.Counter
+	pinned, pinsSoft, pinsHard         prometheus.Gauge
 }
 
 func newMeters(m *metrics.Metrics) *meters {
-	for _, state := range []string{"pinned", "prefetched"} {
-		m.CacheBytes.WithLabelValues(state).Set(0)
-	}
+	m.CacheBytes.WithLabelValues("prefetched").Set(0)
 	return &meters{
 		m:           m,
 		capacity:    m.CacheBytes.WithLabelValues("capacity"),
@@ -59,6 +58,9 @@ func newMeters(m *metrics.Metrics) *meters {
 		servedFill:  m.CacheServed.WithLabelValues("fill"),
 		servedPas:   m.CacheServed.WithLabelValues("bypass"),
 		fillDemand:  m.CacheFillBytes.WithLabelValues("demand"),
+		pinned:      m.CacheBytes.WithLabelValues("pinned"),
+		pinsSoft:    m.Pins.WithLabelValues(PinSoft.String()),
+		pinsHard:    m.Pins.WithLabelValues(PinHard.String()),
 	}
 }
 
@@ -91,6 +93,9 @@ func (m *meters) read(res Result) {
 func (c *Cache) spaceLocked() {
 	c.meters.resident.Set(float64(c.mu.resident))
 	c.meters.reserved.Set(float64(c.mu.reserved))
+	c.meters.pinned.Set(float64(c.mu.pins.hard))
+	c.meters.pinsSoft.Set(float64(c.mu.pins.blocks[PinSoft]))
+	c.meters.pinsHard.Set(float64(c.mu.pins.blocks[PinHard]))
 	c.meters.m.CacheBlocks.Set(float64(c.mu.count))
 	c.meters.m.CacheFills.Set(float64(len(c.mu.fills)))
 }

@@ -30,8 +30,9 @@ type Reader struct {
 	cur      *span // bytes at pos that are ready; nil when none
 	waited   bool  // the bytes at pos were waited for
 
-	subs   []*fill // that the reader keeps alive; its own entries
-	around *around // the reader has left the cache; nil while it has not
+	pinned []*place // promised to be pinned when what is missing has come
+	subs   []*fill  // that the reader keeps alive; its own entries
+	around *around  // the reader has left the cache; nil while it has not
 	closed bool
 }
 
@@ -94,11 +95,15 @@ func (r *Reader) open() error {
 		r.req.First.close()
 		return ErrNotCached
 	}
+	if r.req.Pin != nil {
+		r.result.Pin = r.pin()
+	}
 	r.adopt()
 	cur, err := r.next()
 	r.cur = cur
 	if r.around != nil {
 		r.result.Source, r.result.Stored, r.result.Collapsed = SourceBypass, false, false
+		r.result.Pin.lose(r.missing)
 	}
 	return err
 }
@@ -113,7 +118,7 @@ const surveyStep = 512
 // survey fills result, ahead and missing by what the index says now.
 func (r *Reader) survey() {
 	c := r.c
-	res := Result{Memory: true, Stored: !r.req.NoStore && !r.req.OnlyCached}
+	res := Result{Memory: true, Pinned: true, Stored: !r.req.NoStore && !r.req.OnlyCached}
 	first := int64(-1) // the first missing page
 	resident := int64(0)
 	index, _ := c.math.split(pageOf(r.pos))
@@ -122,6 +127,7 @@ func (r *Reader) survey() {
 		from := max(pageOf(r.pos), c.math.first(index))
 		to := min(r.endPage, c.math.first(index)+c.math.pages)
 		b, p := c.mu.find(r.v, from)
+		res.Pinned = res.Pinned && b != nil && b.pinned() != PinNone
 		for page := from; page < to && b != nil; page, p = page+1, p+1 {
 			if !b.has(p) {
 				continue
@@ -155,7 +161,7 @@ func (r *Reader) survey() {
 	r.missing = r.end - r.pos - resident
 	r.ahead, r.miss = r.endPage, first
 	if r.missing > 0 {
-		res.Source, res.Memory, res.Partial = SourceFill, false, resident > 0
+		res.Source, res.Memory, res.Pinned, res.Partial = SourceFill, false, false, resident > 0
 		r.ahead = first
 	} else {
 		res.Stored = false

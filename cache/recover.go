@@ -1,12 +1,10 @@
 package cache
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +70,9 @@ func (c *Cache) recover() error {
 		if err := c.db.DiscardBlocks(); err != nil {
 			return fmt.Errorf("cache: discard old blocks: %w", err)
 		}
+		if err := c.db.DiscardPins(); err != nil {
+			return fmt.Errorf("cache: discard old pins: %w", err)
+		}
 	}
 	if !known || crashed {
 		if err := c.db.DiscardObjects(); err != nil {
@@ -95,121 +96,6 @@ func (c *Cache) recover() error {
 	}
 	c.bg.Go(c.objects.expire)
 	return nil
-}
-
-// load fills the index from the database and removes what was being filled or removed when the last run
-// ended. No other goroutine runs yet, the lock is for the form.
-func (c *Cache) load() error {
-	c.mu.Lock()
-	blocks, dead, unreadable, err := c.readBlocksLocked()
-	c.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("cache: load the index: %w", err)
-	}
-	var ch meta.Changes
-	for _, id := range unreadable {
-		c.survived(kindMeta, fmt.Errorf("record of block file %x: %w", id, meta.ErrCorrupt))
-		if err := c.dev.Remove(id); err != nil {
-			c.survived(kindRemove, err)
-			continue
-		}
-		ch.DeleteBlock(id)
-	}
-	stray, err := c.readUsed(blocks)
-	if err != nil {
-		return fmt.Errorf("cache: load the recency: %w", err)
-	}
-	for _, id := range stray {
-		ch.DeleteBlock(id)
-	}
-	if err := c.db.Write(&ch, false); err != nil {
-		return fmt.Errorf("cache: clean up: %w", err)
-	}
-	c.order(blocks)
-	for batch := range slices.Chunk(dead, removeBatch) {
-		c.removeFiles(batch)
-	}
-	c.mu.Lock()
-	c.spaceLocked()
-	c.mu.Unlock()
-	return nil
-}
-
-// readBlocksLocked reads all block records. The blocks that count are in the index, but not yet in the
-// order of their use.
-func (c *Cache) readBlocksLocked() (blocks map[uint64]*block, dead []*block, unreadable []uint64, err error) {
-	blocks = make(map[uint64]*block)
-	// Records are in the order of file ids: of two of one block the later is the newer file.
-	err = c.db.Blocks(func(rec *meta.Block, err error) error {
-		if err == nil && !c.sound(rec) {
-			err = meta.ErrCorrupt
-		}
-		if err != nil {
-			unreadable = append(unreadable, rec.FileID)
-			return nil
-		}
-		v := c.mu.acquireVersion(rec.Object, rec.Size)
-		defer c.mu.releaseVersion(v)
-		b := &block{v: v, index: rec.Index, fileID: rec.FileID, origin: rec.Origin, onDisk: true}
-		b.setPages(&rec.Pages)
-		if rec.State != meta.BlockReady || b.count() == 0 {
-			// What such a file takes is not known. It goes before anything is written.
-			*b = block{v: v, index: b.index, fileID: b.fileID, origin: b.origin, onDisk: true, dead: true}
-			dead = append(dead, b)
-			return nil
-		}
-		if old := v.blocks.get(b.index); old != nil {
-			old.dead = true
-			c.mu.remove(old)
-			delete(blocks, old.fileID)
-			dead = append(dead, old)
-		}
-		c.mu.add(b)
-		c.mu.resident += c.mu.bytes(b)
-		blocks[b.fileID] = b
-		return nil
-	})
-	return blocks, dead, unreadable, err
-}
-
-// sound reports whether a record fits the geometry.
-func (c *Cache) sound(rec *meta.Block) bool {
-	if rec.Size <= 0 || rec.Size > c.math.maxObject() || c.math.first(rec.Index) >= pagesUpTo(rec.Size) {
-		return false
-	}
-	return rec.State != meta.BlockReady || len(rec.CRC) == c.math.count(rec.Index, rec.Size)
-}
-
-// readUsed gives the blocks their recency and returns the ids that have one and no block.
-func (c *Cache) readUsed(blocks map[uint64]*block) (stray []uint64, err error) {
-	err = c.db.Used(func(id uint64, used uint32) error {
-		if b := blocks[id]; b != nil {
-			b.used = used
-		} else {
-			stray = append(stray, id)
-		}
-		return nil
-	})
-	return stray, err
-}
-
-// order makes the policy's order that of use; blocks never used go by age.
-func (c *Cache) order(blocks map[uint64]*block) {
-	list := make([]*block, 0, len(blocks))
-	for _, b := range blocks {
-		list = append(list, b)
-	}
-	slices.SortFunc(list, func(a, b *block) int {
-		if a.used != b.used {
-			return cmp.Compare(a.used, b.used)
-		}
-		return cmp.Compare(a.fileID, b.fileID)
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, b := range list {
-		c.mu.policy.touch(b)
-	}
 }
 
 // indexedFiles returns the ids of the files that have a record.

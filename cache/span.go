@@ -322,6 +322,7 @@ func (r *Reader) shut() {
 	}
 	r.around.close()
 	r.leaveAll()
+	r.unpin()
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	r.c.mu.readers--

@@ -49,8 +49,8 @@ func (c *Changes) PutLease(l *Lease) {
 	c.b.Put(leaseKey(l.ID), w.seal())
 }
 
-// DeleteLease removes the record of a lease. The records of its pins are removed one by one; until
-// then they mean nothing.
+// DeleteLease removes the record of a lease. The records of its pins mean nothing then, DiscardPinsOf removes
+// them.
 func (c *Changes) DeleteLease(id uint64) { c.b.Delete(leaseKey(id)) }
 
 // PutPin adds or changes the record of a pin.
@@ -104,6 +104,11 @@ func (d *DB) Pins(fn func(p Pin, err error) error) error {
 		}
 		return fn(p, err)
 	})
+}
+
+// DiscardPinsOf removes every pin of one lease.
+func (d *DB) DiscardPinsOf(lease uint64) error {
+	return d.discard(binary.BigEndian.AppendUint64([]byte(prefixPin), lease))
 }
 
 // DiscardPins removes every lease and every pin.

@@ -87,6 +87,13 @@ func TestPins(t *testing.T) {
 		t.Error(diff)
 	}
 
+	if err := db.DiscardPinsOf(1); err != nil {
+		t.Error(err)
+	}
+	if _, gotPins, _ = allPins(t, db); !cmp.Equal(gotPins, pins[3:]) {
+		t.Errorf("%+v", gotPins)
+	}
+
 	stop := errors.New("stop")
 	if err := db.Leases(func(meta.Lease, error) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)

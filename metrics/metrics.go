@@ -24,6 +24,8 @@ type Metrics struct {
 	CacheErrors    *prometheus.CounterVec // kind
 	CacheBlocks    prometheus.Gauge
 	CacheFills     prometheus.Gauge
+	Pins           *prometheus.GaugeVec   // kind: soft|hard
+	HintsIgnored   *prometheus.CounterVec // header: a Unistore-* request header
 
 	UpstreamRequests  *prometheus.CounterVec   // upstream, operation, outcome
 	UpstreamFirstByte *prometheus.HistogramVec // upstream
@@ -54,6 +56,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		CacheErrors:    b.counters("unistore_cache_errors_total", "Failures that the cache survived by kind.", "kind"),
 		CacheBlocks:    b.gauge("unistore_cache_blocks", "Blocks in the index."),
 		CacheFills:     b.gauge("unistore_cache_fills", "Fills under way."),
+		Pins:           b.gauges("unistore_pins", "Pinned blocks by the firmest kind that holds them.", "kind"),
+		HintsIgnored:   b.counters("unistore_hints_ignored_total", "Request headers of UniStore that could not be read, by header.", "header"),
 
 		UpstreamRequests:  b.counters("unistore_upstream_requests_total", "Requests to upstreams by outcome.", "upstream", "operation", "outcome"),
 		UpstreamFirstByte: b.histograms("unistore_upstream_first_byte_seconds", "From a request to an upstream to its answer's headers.", "upstream"),
