@@ -4,16 +4,28 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"unistore/meta"
 )
 
 // load fills the index from the database and removes what was being filled or removed when the last run
-// ended. No other goroutine runs yet, the lock is for the form.
+// ended. Nobody else uses the index yet.
 func (c *Cache) load() error {
-	c.mu.Lock()
-	found, err := c.readBlocksLocked()
-	c.mu.Unlock()
-	if err != nil {
+	var found foundBlocks
+	var used usedRecords
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		used, err = c.readUsed()
+		return err
+	})
+	group.Go(func() (err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		found, err = c.readBlocksLocked()
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return fmt.Errorf("cache: load the index: %w", err)
 	}
 	var ch meta.Changes
@@ -25,11 +37,7 @@ func (c *Cache) load() error {
 		}
 		ch.DeleteBlock(id)
 	}
-	stray, err := c.readUsed(found.blocks)
-	if err != nil {
-		return fmt.Errorf("cache: load the recency: %w", err)
-	}
-	for _, id := range stray {
+	for _, id := range setUsed(found.blocks, used) {
 		ch.DeleteBlock(id)
 	}
 	if err := c.db.Write(&ch, false); err != nil {
@@ -108,22 +116,36 @@ func (c *Cache) sound(rec *meta.Block) bool {
 	return rec.State != meta.BlockReady || len(rec.CRC) == c.math.count(rec.Index, rec.Size)
 }
 
-// readUsed gives the blocks, which are by ascending file id, their recency and returns the ids that have one
-// and no block.
-func (c *Cache) readUsed(blocks []*block) (stray []uint64, err error) {
-	i := 0
+// usedRecords is the recency of blocks by ascending file id.
+type usedRecords struct {
+	ids  []uint64
+	when []uint32
+}
+
+func (c *Cache) readUsed() (u usedRecords, err error) {
 	err = c.db.Used(func(id uint64, used uint32) error {
+		u.ids = append(u.ids, id)
+		u.when = append(u.when, used)
+		return nil
+	})
+	return u, err
+}
+
+// setUsed gives the blocks, which are by ascending file id, their recency and returns the ids that have one
+// and no block.
+func setUsed(blocks []*block, u usedRecords) (stray []uint64) {
+	i := 0
+	for n, id := range u.ids {
 		for i < len(blocks) && blocks[i].fileID < id {
 			i++
 		}
 		if i < len(blocks) && blocks[i].fileID == id && !blocks[i].dead {
-			blocks[i].used = used
+			blocks[i].used = u.when[n]
 		} else {
 			stray = append(stray, id)
 		}
-		return nil
-	})
-	return stray, err
+	}
+	return stray
 }
 
 // order hands the living of blocks, which are by ascending file id, to the policy in the order of their use; those

@@ -190,8 +190,8 @@ func decodeBlock(raw []byte, b *Block) error {
 
 // below reports whether every page of the set is less than n.
 func (p *Pages) below(n int) bool {
-	for i := n; i < MaxPages; i++ {
-		if p.Has(i) {
+	for i, w := range p {
+		if at := n - 64*i; at < 64 && w>>max(at, 0) != 0 {
 			return false
 		}
 	}
