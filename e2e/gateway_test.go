@@ -68,18 +68,24 @@ func (l *lockedBuffer) String() string {
 // upstreamYAML is the upstreams: section of one kind of upstream.
 func upstreamYAML(t *testing.T, kind, dir string) string {
 	t.Helper()
-	var srv *servers.Server
-	switch kind {
-	case "local":
+	if kind == "local" {
 		return fmt.Sprintf("  up: {type: local, root: %q}\n", filepath.Join(dir, "objects"))
-	case "versitygw":
-		srv = servers.StartVersity(t)
-	case "minio":
-		srv = servers.StartMinIO(t)
-	default:
-		t.Fatalf("unknown upstream %q", kind)
 	}
+	srv := startUpstream(t, kind)
 	return s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)
+}
+
+// startUpstream runs a real S3 server.
+func startUpstream(t *testing.T, kind string) *servers.Server {
+	t.Helper()
+	switch kind {
+	case "versitygw":
+		return servers.StartVersity(t)
+	case "minio":
+		return servers.StartMinIO(t)
+	}
+	t.Fatalf("unknown upstream %q", kind)
+	return nil
 }
 
 func s3YAML(endpoint, key, secret string) string {
