@@ -17,7 +17,8 @@ type Scope struct {
 
 func (s Scope) all() bool { return s == Scope{} }
 
-func (s Scope) has(k Key) bool {
+// Has reports whether k is in s.
+func (s Scope) Has(k Key) bool {
 	return s.all() || k.Upstream == s.Upstream && k.Bucket == s.Bucket && strings.HasPrefix(k.Key, s.Prefix)
 }
 
@@ -32,6 +33,9 @@ func (d *Dropped) add(o Dropped) {
 	d.Blocks += o.Blocks
 	d.Bytes += o.Bytes
 }
+
+// Drop is Forget, and says what there was.
+func (c *Cache) Drop(k Key) Dropped { return c.forget(k) }
 
 // scanBatch is how many keys are looked up before anything is done with them.
 const scanBatch = 1024
@@ -105,7 +109,7 @@ func (s *stripe) matching(scope Scope) []known {
 	defer s.mu.Unlock()
 	var out []known
 	for k, kn := range s.mu.known {
-		if !kn.gone && scope.has(k) {
+		if !kn.gone && scope.Has(k) {
 			out = append(out, *kn)
 		}
 	}

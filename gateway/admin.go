@@ -31,7 +31,7 @@ const (
 	// can not lock the operator out.
 	adminConns = 256
 	// adminBody is the most that a request's body may have: bytes.
-	adminBody = 64 << 10
+	adminBody = controlBody
 	// adminStop bounds how long requests of operators may outlast the gateway.
 	adminStop = 5 * time.Second
 )
@@ -40,9 +40,8 @@ const (
 type adminState interface {
 	// notReady says why the gateway should get no traffic; empty is ready.
 	notReady(ctx context.Context) []string
-	cacheState() cacheState
-	upstreamStates(ctx context.Context) []upstreamState
 	Addresses() []string
+	controlState
 }
 
 // adminConfig sets up the admin side.
@@ -135,9 +134,8 @@ func (a *admin) routes() *fiber.App {
 	app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{Registry: a.cfg.Registry})))
 	profiles(app.Group("/debug/pprof"))
 	api := app.Group("/_unistore/v1")
-	api.Get("/cache", func(c *fiber.Ctx) error { return c.JSON(a.state.cacheState()) })
-	api.Get("/upstreams", a.upstreams)
 	a.faultRoutes(api)
+	api.All("/*", a.control)
 	return app
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -22,8 +23,27 @@ func (a *admin) readyz(c *fiber.Ctx) error {
 	return c.JSON(answer)
 }
 
-func (a *admin) upstreams(c *fiber.Ctx) error {
-	return c.JSON(fiber.Map{"upstreams": a.state.upstreamStates(c.UserContext())})
+// operator is the caller of the admin listener: the token gives every right.
+var operator = identity{buckets: []string{"*"}}
+
+// control answers the calls of the control API.
+func (a *admin) control(c *fiber.Ctx) error {
+	path := strings.TrimPrefix(string(c.Request().URI().PathOriginal()), controlRoot)
+	if isFaults := path == "faults" || strings.HasPrefix(path, "faults/"); isFaults && a.cfg.Faults != nil {
+		return fiber.ErrMethodNotAllowed // the right ones have routes of their own
+	}
+	api := control{state: a.state}
+	answer, err := api.do(c.UserContext(), controlRequest{
+		method: c.Method(), path: path, query: string(c.Request().URI().QueryString()), body: c.Body(), who: operator,
+	})
+	if err == nil {
+		return c.JSON(answer)
+	}
+	e := controlFailure(err)
+	if e.allow != "" {
+		c.Set("Allow", e.allow)
+	}
+	return c.Status(e.status).JSON(e.document())
 }
 
 // faultRoutes are there only with --enable-faults; without, they are unknown calls.

@@ -21,19 +21,6 @@ const (
 // EngineVersion is the version of RocksDB.
 func EngineVersion() string { return rocks.Version() }
 
-// cacheState is the answer to GET /cache.
-type cacheState struct {
-	Directory     string `json:"directory"`
-	CapacityBytes int64  `json:"capacity_bytes"`
-	ResidentBytes int64  `json:"resident_bytes"`
-	ReservedBytes int64  `json:"reserved_bytes"`
-	BlockSize     int64  `json:"block_size"`
-	Blocks        int    `json:"blocks"`
-	Versions      int    `json:"versions"`
-	Fills         int    `json:"fills"`
-	Readers       int    `json:"readers"`
-}
-
 // upstreamState is one store in the answer to GET /upstreams.
 type upstreamState struct {
 	Name      string    `json:"name"`
@@ -42,6 +29,8 @@ type upstreamState struct {
 	Detail    string    `json:"detail,omitempty"` // why it is not reachable, or what it refused
 	Checked   time.Time `json:"checked"`
 	Seconds   float64   `json:"seconds"`
+
+	routes []string // names of the routes that lead to it
 }
 
 // prober asks the stores whether they answer.
@@ -102,23 +91,27 @@ func probe(ctx context.Context, s *upstream.Store, kind string) upstreamState {
 
 // openAdmin opens the admin side of g.
 func (g *Gateway) openAdmin() (*admin, error) {
-	types := make(map[string]string, len(g.cfg.Upstreams))
-	for name, u := range g.cfg.Upstreams {
-		types[name] = u.Type
-	}
 	conf := adminConfig{
 		Listen: g.cfg.Admin.Listen, Token: g.cfg.Admin.Token, Version: g.opts.Version, Registry: g.registry, Log: g.log,
 	}
 	if g.cfg.EnableFaults {
 		conf.Faults = g.faults
 	}
-	return newAdmin(conf, &gatewayState{Gateway: g, prober: newProber(g.stores, types)})
+	return newAdmin(conf, g.state)
 }
 
-// gatewayState answers the admin side from the gateway.
+// gatewayState answers the admin side and the control API from the gateway.
 type gatewayState struct {
 	*Gateway
 	prober *prober
+}
+
+func newGatewayState(g *Gateway) *gatewayState {
+	types := make(map[string]string, len(g.cfg.Upstreams))
+	for name, u := range g.cfg.Upstreams {
+		types[name] = u.Type
+	}
+	return &gatewayState{Gateway: g, prober: newProber(g.stores, types)}
 }
 
 // notReady: the index must be loaded, and reads must have a chance, from a store or from the cache.
@@ -140,13 +133,13 @@ func (s *gatewayState) notReady(ctx context.Context) []string {
 }
 
 func (s *gatewayState) upstreamStates(ctx context.Context) []upstreamState {
-	return s.prober.states(ctx)
-}
-
-func (s *gatewayState) cacheState() cacheState {
-	c := s.cache.Stats()
-	return cacheState{
-		Directory: s.cfg.Cache.Dir, CapacityBytes: c.Capacity, ResidentBytes: c.Resident, ReservedBytes: c.Reserved,
-		BlockSize: s.cfg.Cache.BlockSize, Blocks: c.Blocks, Versions: c.Versions, Fills: c.Fills, Readers: c.Readers,
+	states := s.prober.states(ctx)
+	for i := range states {
+		for _, r := range s.cfg.Buckets {
+			if r.Upstream == states[i].Name {
+				states[i].routes = append(states[i].routes, r.Name)
+			}
+		}
 	}
+	return states
 }

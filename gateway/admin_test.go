@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -29,6 +30,17 @@ func (f *fakeState) upstreamStates(context.Context) []upstreamState {
 	return []upstreamState{{Name: "aws", Type: "s3", Detail: "<script>alert(1)</script>"}}
 }
 func (f *fakeState) Addresses() []string { return []string{"127.0.0.1:9000"} }
+func (f *fakeState) usage(context.Context, string, string) (usageState, error) {
+	return usageState{}, errors.New("disk on fire in /secret/place")
+}
+
+func (f *fakeState) invalidate(context.Context, invalidation) (dropState, error) {
+	return dropState{Objects: 1, Blocks: 2, Bytes: 3}, nil
+}
+
+func (f *fakeState) residency(files []fileQuery) []fileResidency {
+	return make([]fileResidency, len(files))
+}
 
 // startAdmin serves an admin side until the test ends.
 func startAdmin(t *testing.T, state *fakeState, change func(*adminConfig)) *admin {
@@ -118,6 +130,14 @@ func TestAdminCalls(t *testing.T) {
 		{"cache", adminCall{path: "/_unistore/v1/cache"}, 200, `"resident_bytes":1536`},
 		{"upstreams", adminCall{path: "/_unistore/v1/upstreams"}, 200, `{"upstreams":[{"name":"aws","type":"s3","reachable":false`},
 		{"unknown", adminCall{path: "/_unistore/v1/nothing"}, 404, `"code":"NotFound"`},
+		{"root", adminCall{path: "/_unistore/v1/"}, 404, `"code":"NotFound"`},
+		{"slash", adminCall{path: "/_unistore/v1/cache/"}, 404, `"code":"NotFound"`},
+		{"escaped", adminCall{path: "/_unistore/v1/cach%65"}, 404, `"code":"NotFound"`},
+		{"later issues", adminCall{path: "/_unistore/v1/queries"}, 404, `"code":"NotFound"`},
+		{"invalidate", adminCall{method: "POST", path: "/_unistore/v1/invalidate", body: `{"all":true}`}, 200, `{"objects":1,"blocks":2,"bytes":3}`},
+		{"residency", adminCall{method: "POST", path: "/_unistore/v1/residency", body: `{"files":[]}`}, 200, `"files":[]`},
+		{"what we did not foresee", adminCall{path: "/_unistore/v1/cache?bucket=b"}, 503, `"code":"ServiceUnavailable"`},
+		{"faults by another method", adminCall{method: "POST", path: "/_unistore/v1/faults"}, 405, `"code":"MethodNotAllowed"`},
 		{"wrong method", adminCall{method: "POST", path: "/_unistore/v1/cache"}, 405, `"code":"MethodNotAllowed"`},
 		{"other name", adminCall{path: "/_unistore/v1/cache", host: "evil.example"}, 403, `"code":"Forbidden"`},
 		{"other address", adminCall{path: "/metrics", host: "10.0.0.1:9001"}, 403, `"code":"Forbidden"`},
@@ -143,6 +163,9 @@ func TestAdminCalls(t *testing.T) {
 			resp, body := a.do(t, tt.call)
 			if resp.StatusCode != tt.code || !strings.Contains(body, tt.want) {
 				t.Errorf("%d %s\nwant %d and %s", resp.StatusCode, body, tt.code, tt.want)
+			}
+			if strings.Contains(body, "secret") {
+				t.Errorf("says too much: %s", body)
 			}
 			if strings.Contains(body, "<script") {
 				t.Errorf("not escaped: %s", body)

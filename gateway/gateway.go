@@ -51,6 +51,7 @@ type Gateway struct {
 	stores   map[string]*upstream.Store
 	keys     *keyring
 	service  *service
+	state    *gatewayState
 	server   *server
 	admin    *admin
 	budget   *netx.Budget
@@ -175,6 +176,8 @@ func (g *Gateway) compose() {
 		uploader: multipart.NewUploader(multipart.Config{Metrics: g.metrics, Log: g.log, Faults: g.faults}),
 		metrics:  g.metrics, log: g.log, now: time.Now,
 	}
+	g.state = newGatewayState(g)
+	g.service.control = &control{state: g.state}
 	base, cut := context.WithCancel(context.Background())
 	g.cutAll = cut
 	g.server = newServer(base, serverConfig{

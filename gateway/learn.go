@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -102,11 +103,22 @@ func (l *learner) join(ck cache.Key) (f *flight, lead bool) {
 
 // forget drops what is known of an object, after a write or when it turned out to have changed. Whoever asks
 // from now on does not join a flight that started before.
-func (l *learner) forget(ck cache.Key) {
+func (l *learner) forget(ck cache.Key) { l.drop(ck) }
+
+// drop is forget, and says what there was.
+func (l *learner) drop(ck cache.Key) cache.Dropped {
 	l.mu.Lock()
 	delete(l.mu.flights, ck)
 	l.mu.Unlock()
-	l.cache.Forget(ck)
+	return l.cache.Drop(ck)
+}
+
+// dropMatching drops every object in scope, as drop does.
+func (l *learner) dropMatching(ctx context.Context, scope cache.Scope) (cache.Dropped, error) {
+	l.mu.Lock()
+	maps.DeleteFunc(l.mu.flights, func(ck cache.Key, _ *flight) bool { return scope.Has(ck) })
+	l.mu.Unlock()
+	return l.cache.DropMatching(ctx, scope)
 }
 
 // overwriting forgets an object that is about to be written, and once more when the returned func runs. Before, so

@@ -23,6 +23,7 @@ type service struct {
 	cache    *cache.Cache
 	learner  *learner
 	uploader *multipart.Uploader
+	control  *control
 	metrics  *metrics.Metrics
 	log      zerolog.Logger
 	now      func() time.Time
@@ -47,6 +48,9 @@ type exchange struct {
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.
 func (s *service) serve(ctx context.Context, x *exchange) (*s3api.Response, error) {
+	if s.isControl(x.Request) {
+		return s.serveControl(ctx, x)
+	}
 	res, err := s.answer(ctx, x)
 	if err != nil {
 		return s.fail(x, err)
@@ -65,12 +69,19 @@ func (s *service) fail(x *exchange, err error) (*s3api.Response, error) {
 
 // welcome reports whether r would get as far as its body.
 func (s *service) welcome(r *s3api.Request) bool {
-	_, err := s.admit(&exchange{Request: r})
+	x := &exchange{Request: r}
+	if s.isControl(r) {
+		return s.admitControl(x) == nil
+	}
+	_, err := s.admit(x)
 	return err == nil
 }
 
 // refuse answers a request that was not welcome. Nothing of its body is there.
 func (s *service) refuse(x *exchange) (*s3api.Response, error) {
+	if s.isControl(x.Request) {
+		return s.refuseControl(x)
+	}
 	_, err := s.admit(x)
 	if err == nil { // it would be now, but the client has not been asked for the body
 		err = &s3api.Error{Code: s3api.ErrServiceUnavailable, Close: true}
