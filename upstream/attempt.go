@@ -100,7 +100,7 @@ func (a *attempt) settle(err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
-	if c, ok := err.(Code); ok { //nolint:errorlint // a bare code has no cause to keep
+	if c, ok := err.(Code); ok {
 		return &Error{Code: c, Op: a.op}
 	}
 	return &Error{Code: CodeOf(err), Op: a.op, Err: err}

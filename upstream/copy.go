@@ -26,7 +26,7 @@ func (s *Store) copyThrough(ctx context.Context, dst Loc, req CopyRequest) (obje
 	if err != nil {
 		return object.Attrs{}, err
 	}
-	defer st.Body.Close() //nolint:errcheck // its bytes have been judged by Put
+	defer st.Body.Close()
 	if m := s.Limits().MaxPut; m > 0 && st.Range.Len > m {
 		return object.Attrs{}, Errorf(TooLarge, "Copy", "%d bytes", st.Range.Len)
 	}
@@ -64,7 +64,7 @@ func (s *Store) copyPartThrough(ctx context.Context, up Upload, number int, req 
 	if err != nil {
 		return Part{}, err
 	}
-	defer st.Body.Close() //nolint:errcheck // its bytes have been judged by UploadPart
+	defer st.Body.Close()
 	if first, last, ok := req.Range.IsClosed(); ok && st.Range.Len != last-first+1 {
 		return Part{}, Errorf(RangeError, "CopyPart", "the source has %d bytes", st.Attrs.Size)
 	}

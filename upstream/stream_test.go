@@ -53,7 +53,7 @@ func TestOpenRetriesBeforeTheFirstByteOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Body.Close() //nolint:errcheck // of a test
+	defer st.Body.Close()
 	got, err := io.ReadAll(st.Body)
 	wantCode(t, err, Unavailable)
 	if string(got) != "01" || b.calls("Open") != 2 {
@@ -87,7 +87,7 @@ func TestStreamOfWrongLength(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer st.Body.Close() //nolint:errcheck // of a test
+			defer st.Body.Close()
 			got, err := io.ReadAll(st.Body)
 			wantCode(t, err, Unavailable)
 			if string(got) != tt.want {
@@ -150,7 +150,7 @@ func TestStuckBodyIsUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Body.Close() //nolint:errcheck // of a test
+	defer st.Body.Close()
 	_, err = st.Body.Read(make([]byte, 1))
 	wantCode(t, err, Unavailable)
 	if !errors.Is(err, errStalled) {
@@ -165,7 +165,7 @@ func TestCancelledStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Body.Close() //nolint:errcheck // of a test
+	defer st.Body.Close()
 	cancel()
 	_, err = st.Body.Read(make([]byte, 1))
 	wantCode(t, err, Cancelled)
@@ -210,7 +210,7 @@ func TestSlowReaderIsNotStuck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Body.Close() //nolint:errcheck // of a test
+	defer st.Body.Close()
 	if _, err := st.Body.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}

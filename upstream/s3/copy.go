@@ -82,7 +82,7 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	}
 	out, err := b.client.UploadPartCopy(r.ctx, &awss3.UploadPartCopyInput{
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
-		PartNumber:      aws.Int32(int32(number)), //nolint:gosec // at most 10000
+		PartNumber:      aws.Int32(int32(number)),
 		CopySource:      aws.String(copySource(req.Source, req.SourceVersion)),
 		CopySourceRange: optional(req.Range.Header()),
 	}, h.option())

@@ -158,10 +158,10 @@ func bodiless(code string) bool { return code == "NotFound" || code == "" || cod
 
 // notFound tells what a 404 without a document is about. Only a HEAD has none by rights.
 func (r *request) notFound(out *upstream.Error, code string) error {
-	switch {
-	case r.op == "StatBucket":
+	switch r.op {
+	case "StatBucket":
 		out.Code = upstream.NoBucket
-	case r.op == "Stat":
+	case "Stat":
 		ok, err := r.b.bucketExists(r.caller, r.loc.Bucket)
 		if err != nil {
 			return err

@@ -151,17 +151,16 @@ func TestUnsentWhenNobodyListens(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, nil)
-	b2, err := New(t.Context(), Config{Endpoint: "http://" + addr, AccessKey: "a", SecretKey: config.NewSecret("s")})
+	nobody, err := New(t.Context(), Config{Endpoint: "http://" + addr, AccessKey: "a", SecretKey: config.NewSecret("s")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b2.Close() //nolint:errcheck // of a test
-	_, err = b2.Stat(t.Context(), loc, upstream.StatOptions{})
+	defer nobody.Close()
+	_, err = nobody.Stat(t.Context(), loc, upstream.StatOptions{})
 	if e := wantCode(t, err, upstream.Unavailable); !e.Unsent {
 		t.Error("a refused connection is not called unsent")
 	}
-	b = open(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	b := open(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	_, err = b.Put(t.Context(), loc, upstream.PutRequest{Body: strings.NewReader("x"), Size: 1})
 	if e := wantCode(t, err, upstream.Unavailable); e.Unsent {
 		t.Error("a request without an answer is called unsent")

@@ -223,7 +223,7 @@ func (b *Backend) framing(r *request) (bool, error) {
 
 // unsent marks a failure before the request proper, which may so be repeated.
 func unsent(err error) error {
-	if e, ok := err.(*upstream.Error); ok { //nolint:errorlint // made by fail just now
+	if e, ok := err.(*upstream.Error); ok {
 		e.Unsent = true
 	}
 	return err

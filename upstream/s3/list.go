@@ -65,7 +65,7 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest) (upstr
 		return upstream.ListPage{}, err
 	}
 	in := &awss3.ListObjectsV2Input{
-		Bucket: aws.String(req.Bucket), MaxKeys: aws.Int32(int32(req.MaxKeys)), //nolint:gosec // at most 1000
+		Bucket: aws.String(req.Bucket), MaxKeys: aws.Int32(int32(req.MaxKeys)),
 		Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter), StartAfter: optional(req.StartAfter),
 		EncodingType: types.EncodingTypeUrl, // XML cannot carry every key
 	}

@@ -66,7 +66,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	}
 	out, err := b.client.UploadPart(r.ctx, &awss3.UploadPartInput{
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
-		PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most 10000
+		PartNumber: aws.Int32(int32(number)),
 		Body:       p.stream, ContentLength: aws.Int64(p.length),
 	}, h.option(), p.option())
 	if err != nil {
@@ -174,7 +174,7 @@ func checkOrder(op string, parts []upstream.Part) error {
 func completedParts(parts []upstream.Part) []types.CompletedPart {
 	out := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
-		out[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: aws.String(quote(p.ETag))} //nolint:gosec // at most 10000
+		out[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: aws.String(quote(p.ETag))}
 		for _, c := range p.Checksums {
 			switch c.Algorithm {
 			case "CRC32":
@@ -222,7 +222,7 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 	}
 	in := &awss3.ListPartsInput{
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
-		MaxParts: aws.Int32(int32(limit)), //nolint:gosec // at most 10000
+		MaxParts: aws.Int32(int32(limit)),
 	}
 	if after > 0 {
 		in.PartNumberMarker = aws.String(strconv.Itoa(after))
@@ -266,7 +266,7 @@ func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsReque
 	out, err := b.client.ListMultipartUploads(r.ctx, &awss3.ListMultipartUploadsInput{
 		Bucket: aws.String(req.Bucket), Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter),
 		KeyMarker: optional(req.KeyMarker), UploadIdMarker: optional(req.UploadIDMarker),
-		MaxUploads:   aws.Int32(int32(req.MaxUploads)), //nolint:gosec // at most 1000
+		MaxUploads:   aws.Int32(int32(req.MaxUploads)),
 		EncodingType: types.EncodingTypeUrl,
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ func TestOpenChecksTheRange(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer st.Body.Close() //nolint:errcheck // of a test
+			defer st.Body.Close()
 			got, err := io.ReadAll(st.Body)
 			if err != nil || string(got) != tt.want || st.Range.Len != int64(len(tt.want)) {
 				t.Errorf("read %q as %+v, %v; want %q", got, st.Range, err, tt.want)
@@ -123,7 +123,7 @@ func TestBodyCutByTheNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Body.Close() //nolint:errcheck // of a test
+	defer st.Body.Close()
 	got, err := io.ReadAll(st.Body)
 	wantCode(t, err, upstream.Unavailable)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || string(got) != "01234" {

@@ -56,7 +56,7 @@ func TestTrust(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer b.Close() //nolint:errcheck // of a test
+			defer b.Close()
 			_, err = b.Stat(t.Context(), loc, upstream.StatOptions{})
 			if tt.trusted && err != nil {
 				t.Error(err)
@@ -78,7 +78,7 @@ func TestChainWithoutCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close() //nolint:errcheck // of a test
+	defer b.Close()
 	_, err = b.Stat(t.Context(), loc, upstream.StatOptions{})
 	wantCode(t, err, upstream.Access)
 }
