@@ -22,26 +22,49 @@ type block struct {
 	index           uint32
 	used            uint32 // Unix time of the last use
 	refs            int32  // readers and fills that need the file
-	origin          meta.Origin
-	dead            bool // taken out of the index; goes with the last ref
-	onDisk          bool // there may be a record and a file
+	readTo          uint8  // how far the last request read, see reuse.go
+	dead            bool   // taken out of the index; goes with the last ref
+	onDisk          bool   // there may be a record and a file
 	marks           marks
 }
 
 // marks are small facts about a block.
 type marks uint8
 
-// The marks, besides two bits of a PinKind.
+// The marks, besides two bits of a PinKind and three that are the policy's.
 const (
 	markUsed      marks = 1 << iota // used is not yet in the database
 	markUnsettled                   // its pins may be charged too much, see index.unsettle
-	pinShift      = iota
+	pinShift            = iota
+
+	markPrefetched marks = 1 << 4 // brought by prefetch and not read since
+	seatShift            = 5
 )
 
 // pinned returns the firmest pin on b.
 func (b *block) pinned() PinKind { return PinKind(b.marks>>pinShift) & 3 }
 
-func (b *block) setPinned(k PinKind) { b.marks = b.marks&(1<<pinShift-1) | marks(k)<<pinShift }
+func (b *block) setPinned(k PinKind) { b.marks = b.marks&^(3<<pinShift) | marks(k)<<pinShift }
+
+// seat is where in the policy b is, 0..7; what that means is the policy's affair.
+func (b *block) seat() uint8 { return uint8(b.marks >> seatShift) }
+
+func (b *block) setSeat(s uint8) { b.marks = b.marks&(1<<seatShift-1) | marks(s)<<seatShift }
+
+// origin returns what b counts as: prefetched until its first read.
+func (b *block) origin() meta.Origin {
+	if b.marks&markPrefetched != 0 {
+		return meta.OriginPrefetch
+	}
+	return meta.OriginDemand
+}
+
+func (b *block) setOrigin(o meta.Origin) {
+	b.marks &^= markPrefetched
+	if o == meta.OriginPrefetch {
+		b.marks |= markPrefetched
+	}
+}
 
 // extPages holds the sets of a block of more than 64 pages.
 type extPages struct {
@@ -154,15 +177,15 @@ type version struct {
 type index struct {
 	math     blockMath
 	versions map[versionID]*version
-	policy   policy // holds the blocks without a pin
-	soft     lru    // holds the soft pinned ones
+	policy   *classes // holds the blocks without a pin
+	soft     lru      // holds the soft pinned ones
 	pins     pins
 	count    int // of blocks
 }
 
 func newIndex(m blockMath, p policy) index {
 	return index{
-		math: m, policy: p, pins: newPins(),
+		math: m, policy: &classes{inner: p}, pins: newPins(),
 		versions: make(map[versionID]*version),
 	}
 }
@@ -230,6 +253,14 @@ func (x *index) add(b *block) {
 func (x *index) place(b *block) {
 	b.v.blocks.put(b)
 	x.count++
+}
+
+// setValid marks a page of a block in the index that has just been written.
+func (x *index) setValid(b *block, p int) {
+	b.setValid(p)
+	if b.pinned() == PinNone {
+		x.policy.grew(b)
+	}
 }
 
 // remove takes a block out of the index.

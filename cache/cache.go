@@ -70,7 +70,8 @@ type Config struct {
 	HighWatermark, LowWatermark float64 // of Size: eviction starts above and ends below; 0.95, 0.90
 	PinLimit                    float64 // of Size: what hard pins may hold; 0.80, negative for nothing
 	ReserveFree                 int64   // bytes left free on the disk; 0
-	Policy                      string  // "lru"
+	Policy                      string  // one of Policies; "lru"
+	Unread                      float64 // of Size: prefetched blocks that nobody has read, kept at any rate; 0.15
 	MaxRun                      int64   // bytes of one upstream request; 16 MiB, less when Size is small
 	Ahead                       int     // runs that a reader has under way at most; 4
 	Handles                     int     // open block files; 4096
@@ -147,6 +148,9 @@ func (cfg *Config) setDefaults() {
 	if cfg.LowWatermark == 0 {
 		cfg.LowWatermark = min(0.90, cfg.HighWatermark)
 	}
+	if cfg.Unread == 0 {
+		cfg.Unread = 0.15
+	}
 	if cfg.PinLimit == 0 {
 		cfg.PinLimit = min(0.80, cfg.HighWatermark)
 	}
@@ -180,6 +184,8 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("cache: watermarks %v and %v are not 0 <= low <= high <= 1", cfg.LowWatermark, cfg.HighWatermark)
 	case cfg.PinLimit > cfg.HighWatermark:
 		return fmt.Errorf("cache: pin limit %v is above the high watermark %v", cfg.PinLimit, cfg.HighWatermark)
+	case cfg.Unread < 0 || cfg.Unread > 1:
+		return fmt.Errorf("cache: share of unread blocks %v is not 0..1", cfg.Unread)
 	case newPolicy(cfg.Policy) == nil:
 		return fmt.Errorf("cache: unknown policy %q", cfg.Policy)
 	}
@@ -231,6 +237,7 @@ func open(cfg Config, lock *os.File) (*Cache, error) {
 	c.handles = newHandles(c.dev, cfg.Handles)
 	c.objects = newObjects(c, cfg.MaxObjects)
 	c.mu.index = newIndex(c.math, newPolicy(cfg.Policy))
+	c.mu.policy.budget = int64(cfg.Unread*float64(cfg.Size)) / PageSize
 	c.mu.fills = make(map[*fill]struct{})
 	c.mu.limit = cfg.Size
 	c.ctx, c.cancel = context.WithCancel(context.Background())

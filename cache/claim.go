@@ -3,8 +3,6 @@ package cache
 import (
 	"errors"
 	"fmt"
-
-	"unistore/meta"
 )
 
 // errAround: the cache cannot take the bytes, the reader goes on from the upstream by itself. It is always
@@ -162,7 +160,7 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 
 func (c *Cache) newBlockLocked(v *version, page int64) *block {
 	i, _ := c.math.split(page)
-	b := &block{v: v, index: i, fileID: c.fileID.Add(1), origin: meta.OriginDemand, used: now()}
+	b := &block{v: v, index: i, fileID: c.fileID.Add(1), used: now()}
 	c.mu.add(b)
 	return b
 }

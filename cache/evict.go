@@ -176,10 +176,11 @@ func (c *Cache) removeFiles(blocks []*block) {
 	c.mu.Unlock()
 }
 
-// touchLocked says that b is read now.
-func (c *Cache) touchLocked(b *block) {
-	c.mu.touch(b)
-	b.used = now()
+// touchLocked says that r reads b now.
+func (c *Cache) touchLocked(b *block, r *Reader) {
+	t := now()
+	c.mu.touch(b, r.usesAgainLocked(b, t))
+	b.used = t
 	if b.marks&markUsed == 0 {
 		b.marks |= markUsed
 		c.mu.dirty = append(c.mu.dirty, b)

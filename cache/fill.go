@@ -260,7 +260,7 @@ func (f *fill) deliver(page int64, data []byte) error {
 		n := diskLen(page, f.v.size)
 		c.unclaimLocked(b, p)
 		b.use.crc[p] = sum
-		b.setValid(p)
+		c.mu.setValid(b, p)
 		c.mu.resident += n
 		c.spaceLocked()
 		last = b.use.flying == 0

@@ -82,7 +82,8 @@ func (c *Cache) readBlocksLocked() (found foundBlocks, err error) {
 			}
 			last = c.mu.acquireVersion(rec.Object, rec.Size)
 		}
-		b := &block{v: last, index: rec.Index, fileID: rec.FileID, origin: rec.Origin, onDisk: true}
+		b := &block{v: last, index: rec.Index, fileID: rec.FileID, onDisk: true}
+		b.setOrigin(rec.Origin)
 		if rec.State != meta.BlockReady || rec.Pages.Count() == 0 {
 			// What such a file takes is not known. It goes before anything is written.
 			b.dead = true
@@ -141,6 +142,7 @@ func setUsed(blocks []*block, u usedRecords) (stray []uint64) {
 		}
 		if i < len(blocks) && blocks[i].fileID == id && !blocks[i].dead {
 			blocks[i].used = u.when[n]
+			blocks[i].setOrigin(meta.OriginDemand) // it was read
 		} else {
 			stray = append(stray, id)
 		}

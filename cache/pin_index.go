@@ -102,14 +102,15 @@ func (x *index) delist(b *block) {
 	}
 }
 
-// touch says that b was read.
-func (x *index) touch(b *block) {
+// touch says that b was read; again as in policy.touch.
+func (x *index) touch(b *block, again bool) {
 	switch b.pinned() {
 	case PinNone:
-		x.policy.touch(b)
+		x.policy.touch(b, again)
 	case PinSoft:
-		x.soft.touch(b)
+		x.soft.touch(b, again)
 	}
+	b.marks &^= markPrefetched
 }
 
 // victims lists the blocks that may go, the first first: those of the policy, then soft pinned ones by their use. As

@@ -37,7 +37,7 @@ func TestLRU(t *testing.T) {
 			case '-':
 				l.remove(blocks[name])
 			default:
-				l.touch(blocks[name])
+				l.touch(blocks[name], true)
 			}
 		}
 		got := ""

@@ -27,8 +27,9 @@ type Reader struct {
 	missing  int64 // bytes that were not resident at the start and have not been delivered yet
 	miss     int64 // the first page that was not resident at the start
 	failures int
-	cur      *span // bytes at pos that are ready; nil when none
-	waited   bool  // the bytes at pos were waited for
+	cur      *span  // bytes at pos that are ready; nil when none
+	using    *block // whose use by this request is counted
+	waited   bool   // the bytes at pos were waited for
 
 	pinned []*place // promised to be pinned when what is missing has come
 	subs   []*fill  // that the reader keeps alive; its own entries
@@ -240,7 +241,7 @@ func (r *Reader) look() (*span, wait, error) {
 	r.pruneLocked()
 	if b != nil && b.has(p) {
 		c.acquireLocked(b)
-		c.touchLocked(b)
+		c.touchLocked(b, r)
 		n := b.run(p, int(min(r.endPage-page, checkPages)))
 		off := r.pos % (c.math.pages * PageSize)
 		s := &span{r: r, b: b, p: p, pages: n, off: off}

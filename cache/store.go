@@ -112,6 +112,6 @@ func (c *Cache) commit(b *block) {
 func (b *block) record(state meta.BlockState) meta.Block {
 	return meta.Block{
 		FileID: b.fileID, Object: b.v.id, Index: b.index, Size: b.v.size,
-		State: state, Origin: b.origin,
+		State: state, Origin: b.origin(),
 	}
 }

@@ -89,7 +89,7 @@ func TestErrors(t *testing.T) {
 		{"block size large", "cache: {block_size: 32MiB}\n", []string{`f.yaml:1: cache.block_size: must be a power of two from 64KiB to 16MiB`}},
 		{"cache size", "cache: {size: 15MiB}\n", []string{`f.yaml:1: cache.size: the cache must have room for 16 blocks: 16777216 bytes or more`}},
 		{"cache dir", "cache: {dir: ''}\n", []string{`f.yaml:1: cache.dir: is empty; name a directory`}},
-		{"policy", "cache: {policy: arc}\n", []string{`f.yaml:1: cache.policy: "arc" is unknown; allowed: lru`}},
+		{"policy", "cache: {policy: arc}\n", []string{`f.yaml:1: cache.policy: "arc" is unknown; allowed: lru, s3fifo, tinylfu`}},
 		{"watermarks", "cache:\n  low_watermark: 0.96\n", []string{`f.yaml:2: cache.low_watermark: the watermarks are out of order: 0 < low_watermark (0.96) < high_watermark (0.95) <= 1 is needed`}},
 		{"high watermark alone", "cache:\n  high_watermark: 0.5\n  pin_limit: 0.4\n", []string{`f.yaml:2: cache.high_watermark: the watermarks are out of order: 0 < low_watermark (0.9) < high_watermark (0.5) <= 1 is needed`}},
 		{"pin limit", "cache: {pin_limit: 0.96}\n", []string{`f.yaml:1: cache.pin_limit: pin_limit (0.96) must not be above high_watermark (0.95)`}},

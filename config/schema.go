@@ -86,7 +86,7 @@ func (c *Cache) fields() []field {
 		text("dir", &c.Dir),
 		size("size", &c.Size),
 		size("block_size", &c.BlockSize),
-		oneOf("policy", &c.Policy, "lru"),
+		oneOf("policy", &c.Policy, "lru", "s3fifo", "tinylfu"),
 		fraction("high_watermark", &c.HighWatermark),
 		fraction("low_watermark", &c.LowWatermark),
 		fraction("pin_limit", &c.PinLimit),
