@@ -300,6 +300,9 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s.Capacity = c.cfg.Size
 	s.Resident, s.Reserved = c.mu.resident, c.mu.reserved
+	s.Pinned, s.PinLimit = c.mu.pins.hard, max(0, c.pinCapLocked())
+	s.SoftBlocks, s.HardBlocks = c.mu.pins.blocks[PinSoft], c.mu.pins.blocks[PinHard]
+	s.Leases = len(c.mu.pins.leases)
 	s.Blocks, s.Versions = c.mu.count, len(c.mu.versions)
 	s.Fills, s.Readers = len(c.mu.fills), c.mu.readers
 	return s

@@ -153,7 +153,7 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 	}
 	f.claimed = to
 	for _, b := range f.blocks[before:] {
-		c.mu.unsettle(b)
+		c.mu.claimed(b)
 	}
 	c.spaceLocked()
 }

@@ -305,6 +305,10 @@ func (e *env) idle() {
 	})
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
+	checkPins(e.t, &e.c.mu.index, "idle")
+	if limit := int64(e.c.cfg.PinLimit * float64(e.c.cfg.Size)); e.c.mu.pins.hard > max(0, limit) || e.c.mu.pins.hard > e.c.mu.resident {
+		e.t.Errorf("%d bytes pinned hard: limit %d, resident %d", e.c.mu.pins.hard, limit, e.c.mu.resident)
+	}
 	if e.c.mu.reserved != 0 {
 		e.t.Errorf("%d bytes are reserved by nobody", e.c.mu.reserved)
 	}

@@ -223,12 +223,16 @@ func (x *index) reclassify(p *place) {
 	x.settle(p)
 }
 
-// settle charges p for what it has now, has coming and has promised.
+// settle charges p for what it has now, has coming and has promised. What is coming may not arrive: then it is done
+// again when the block's last user leaves.
 func (x *index) settle(p *place) {
 	charge := int64(0)
 	if p.kind() == PinHard {
 		set := x.chargedPages(p)
 		charge = x.setBytes(p.placeKey, &set)
+		if p.b != nil && p.b.use != nil && p.b.use.flying > 0 {
+			p.b.marks |= markUnsettled
+		}
 	}
 	x.pins.hard += charge - p.charge
 	p.charge = charge
@@ -285,14 +289,11 @@ func (x *index) pinGrowth(v *version, from, to int64) int64 {
 	return grow
 }
 
-// unsettle says that the charge of b's place may be too much when b's users have left: pages that are on their way
-// may not arrive.
-func (x *index) unsettle(b *block) {
-	if b.pinned() != PinHard {
-		return
+// claimed charges pages of b that are coming from now on.
+func (x *index) claimed(b *block) {
+	if b.pinned() == PinHard {
+		x.settle(x.pins.places[placeKey{b.v, b.index}])
 	}
-	b.marks |= markUnsettled
-	x.settle(x.pins.places[placeKey{b.v, b.index}])
 }
 
 // resettle charges a block without users, that was unsettled, for what it has.
