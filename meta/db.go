@@ -39,25 +39,32 @@ type DB struct {
 // an unreadable one is emptied.
 func NewDB(e Engine) (*DB, error) {
 	d := &DB{e: e}
-	raw, err := e.Get([]byte(keyFormat))
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *DB) prepare() error {
+	raw, err := d.e.Get([]byte(keyFormat))
 	switch {
 	case err == nil && len(raw) == 4 && binary.BigEndian.Uint32(raw) == formatVersion:
-		return d, nil
+		return nil
 	case err == nil && len(raw) == 4 && binary.BigEndian.Uint32(raw) > formatVersion:
-		return nil, fmt.Errorf("%w: its format is %d, this binary reads %d",
+		return fmt.Errorf("%w: its format is %d, this binary reads %d",
 			ErrVersion, binary.BigEndian.Uint32(raw), formatVersion)
 	case err != nil && !errors.Is(err, ErrNotExist):
-		return nil, fmt.Errorf("read the format version: %w", err)
+		return fmt.Errorf("read the format version: %w", err)
 	}
 	if err := d.discard(nil); err != nil {
-		return nil, fmt.Errorf("discard an older format: %w", err)
+		return fmt.Errorf("discard an older format: %w", err)
 	}
 	var b Batch
 	b.Put([]byte(keyFormat), binary.BigEndian.AppendUint32(nil, formatVersion))
-	if err := e.Apply(&b, true); err != nil {
-		return nil, fmt.Errorf("write the format version: %w", err)
+	if err := d.e.Apply(&b, true); err != nil {
+		return fmt.Errorf("write the format version: %w", err)
 	}
-	return d, nil
+	return nil
 }
 
 // errStop ends a Scan early.

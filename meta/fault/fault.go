@@ -32,7 +32,7 @@ type Engine struct {
 	closed  chan struct{} // ends delays
 }
 
-var _ meta.Engine = (*Engine)(nil)
+var _ meta.Prober = (*Engine)(nil)
 
 // Wrap returns inner with the faults of set, which may be nil. A fault with a delay and no error number
 // is slow only; with both it fails after the delay. The Engine closes inner.
@@ -70,6 +70,14 @@ func (e *Engine) Scan(prefix, start []byte, fn func(key, value []byte) error) er
 		}
 		return fn(key, value)
 	})
+}
+
+// Alive asks the engine behind.
+func (e *Engine) Alive() error {
+	if p, ok := e.inner.(meta.Prober); ok {
+		return p.Alive()
+	}
+	return nil
 }
 
 // Close closes the engine behind and ends delays.

@@ -3,11 +3,14 @@ package rocks
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/linxGnu/grocksdb"
 
@@ -20,6 +23,10 @@ type Engine struct {
 	set  *settings
 	lock *os.File
 
+	// failed: a write was refused. RocksDB then aborts the process when asked to flush the log (an assertion in
+	// WritableFileWriter::AssertFalseAndGetStatusForPrevError), so it is not asked again.
+	failed atomic.Bool
+
 	// calls counts what uses db. It is only raised under mu while closed is false.
 	calls sync.WaitGroup
 	mu    struct {
@@ -30,7 +37,7 @@ type Engine struct {
 	closeErr error
 }
 
-var _ meta.Engine = (*Engine)(nil)
+var _ meta.Prober = (*Engine)(nil)
 
 // enter must be matched by calls.Done unless it fails. It takes no lock for the length of the
 // call: the function that Scan calls may use the Engine while Close waits.
@@ -72,7 +79,7 @@ func (e *Engine) Apply(b *meta.Batch, sync bool) error {
 		if !sync {
 			return nil
 		}
-		return wrap("sync", e.db.FlushWAL(true))
+		return e.flush()
 	}
 	batch := grocksdb.NewWriteBatch()
 	defer batch.Destroy()
@@ -87,7 +94,26 @@ func (e *Engine) Apply(b *meta.Batch, sync bool) error {
 	if sync {
 		opts = e.set.writeNow
 	}
-	return wrap("write", e.db.Write(opts, batch))
+	err := e.db.Write(opts, batch)
+	if err != nil {
+		e.failed.Store(true)
+	}
+	return wrap("write", err)
+}
+
+// errFailed: what is in the log can not be made durable.
+var errFailed = errors.New("rocks: not synced: an earlier write has failed")
+
+// flush makes the log durable.
+func (e *Engine) flush() error {
+	if e.failed.Load() {
+		return errFailed
+	}
+	err := e.db.FlushWAL(true)
+	if err != nil {
+		e.failed.Store(true)
+	}
+	return wrap("sync", err)
 }
 
 // Scan calls fn for the keys that start with prefix. fn may use e, but not close it.
@@ -141,6 +167,29 @@ func upperBound(prefix []byte) []byte {
 	return nil
 }
 
+// Alive reports when the directory was removed or replaced: RocksDB goes on writing into deleted files.
+func (e *Engine) Alive() error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.calls.Done()
+	held, err := e.lock.Stat()
+	if err != nil {
+		return fmt.Errorf("rocks: %w", err)
+	}
+	is, err := os.Stat(e.lock.Name())
+	if err != nil {
+		return fmt.Errorf("rocks: %w", err)
+	}
+	if !os.SameFile(held, is) {
+		return fmt.Errorf("rocks: %s was replaced", e.lock.Name())
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(e.lock.Name()), "CURRENT")); err != nil {
+		return fmt.Errorf("rocks: %w", err)
+	}
+	return nil
+}
+
 // Close makes everything applied durable and closes the database. Calling it again returns the same.
 func (e *Engine) Close() error {
 	e.closing.Do(func() {
@@ -149,7 +198,7 @@ func (e *Engine) Close() error {
 		e.mu.Unlock()
 		e.calls.Wait()
 
-		e.closeErr = wrap("close", e.db.FlushWAL(true))
+		e.closeErr = e.flush()
 		e.db.Close()
 		e.set.destroy()
 		if err := e.lock.Close(); err != nil && e.closeErr == nil {
