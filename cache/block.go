@@ -34,7 +34,7 @@ type marks uint8
 // The marks, besides two bits of a PinKind and three that are the policy's.
 const (
 	markUsed      marks = 1 << iota // used is not yet in the database
-	markUnsettled                   // its pins may be charged too much, see index.unsettle
+	markUnsettled                   // its pins may be charged too much, see index.settle
 	pinShift            = iota
 
 	markPrefetched marks = 1 << 4 // brought by prefetch and not read since
