@@ -71,5 +71,7 @@ type Result struct {
 	Stored    bool // what is fetched will be kept
 	Memory    bool // all pages were verified before in this run (page-cache warm is likely)
 	Pinned    bool // of a read from the cache: all blocks were pinned before, by any query
-	Pin       PinResult
+	// Prefetched: of a read from the cache, which is the first of blocks that prefetching has brought.
+	Prefetched bool
+	Pin        PinResult
 }

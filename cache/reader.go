@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"unistore/byterange"
+	"unistore/meta"
 )
 
 // maxFailures is how many fills in a row may fail under a reader, without a byte in between, before it
@@ -119,7 +120,7 @@ const surveyStep = 512
 // survey fills result, ahead and missing by what the index says now.
 func (r *Reader) survey() {
 	c := r.c
-	res := Result{Memory: true, Pinned: true, Stored: !r.req.NoStore && !r.req.OnlyCached}
+	res := Result{Memory: true, Pinned: true, Prefetched: true, Stored: !r.req.NoStore && !r.req.OnlyCached}
 	first := int64(-1) // the first missing page
 	resident := int64(0)
 	index, _ := c.math.split(pageOf(r.pos))
@@ -129,6 +130,7 @@ func (r *Reader) survey() {
 		to := min(r.endPage, c.math.first(index)+c.math.pages)
 		b, p := c.mu.find(r.v, from)
 		res.Pinned = res.Pinned && b != nil && b.pinned() != PinNone
+		res.Prefetched = res.Prefetched && b != nil && b.origin() == meta.OriginPrefetch
 		for page := from; page < to && b != nil; page, p = page+1, p+1 {
 			if !b.has(p) {
 				continue
@@ -162,7 +164,8 @@ func (r *Reader) survey() {
 	r.missing = r.end - r.pos - resident
 	r.ahead, r.miss = r.endPage, first
 	if r.missing > 0 {
-		res.Source, res.Memory, res.Pinned, res.Partial = SourceFill, false, false, resident > 0
+		res.Source, res.Memory, res.Pinned, res.Prefetched = SourceFill, false, false, false
+		res.Partial = resident > 0
 		r.ahead = first
 	} else {
 		res.Stored = false
