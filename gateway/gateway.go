@@ -55,6 +55,7 @@ type Gateway struct {
 	server   *server
 	admin    *admin
 	budget   *netx.Budget
+	files    fileShares
 	ready    atomic.Bool
 
 	listeners []net.Listener
@@ -73,6 +74,7 @@ func New(ctx context.Context, cfg *config.Config, opts Options) (g *Gateway, err
 			g = nil
 		}
 	}()
+	g.files = shareFiles(netx.FDBudget(0), upstreamRequests(cfg.Upstreams))
 	if err := g.setFaults(); err != nil {
 		return g, err
 	}
@@ -151,7 +153,7 @@ func (g *Gateway) openCache() error {
 	g.cache, err = cache.Open(cache.Config{
 		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
 		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree,
-		DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
+		Handles: g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 	})
 	if err != nil {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)

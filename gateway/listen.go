@@ -14,14 +14,9 @@ import (
 	"unistore/netx"
 )
 
-const (
-	// reservedFiles is how many file descriptors are kept from clients: for block files, RocksDB, upstream
-	// connections and the admin side.
-	reservedFiles = 2500
-	// writeStall is how long a client may take no byte of an answer before it is cut. Engines stop
-	// reading for minutes while they work on a row group.
-	writeStall = 5 * time.Minute
-)
+// writeStall is how long a client may take no byte of an answer before it is cut. Engines stop
+// reading for minutes while they work on a row group.
+const writeStall = 5 * time.Minute
 
 // busy is the whole answer to a connection above the limit.
 var busy = func() []byte {
@@ -35,7 +30,7 @@ var busy = func() []byte {
 func (g *Gateway) listen() error {
 	limit := g.cfg.Limits.Connections
 	if limit == 0 {
-		limit = netx.FDBudget(reservedFiles)
+		limit = g.files.connections
 	}
 	g.budget = netx.NewBudget(limit)
 	conf, err := tlsConfig(g.cfg.TLS)
