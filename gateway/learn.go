@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"math"
+	"net/http"
 	"sync"
 	"time"
 
@@ -32,9 +34,13 @@ type learner struct {
 }
 
 type flight struct {
-	done  chan struct{} // closed when attrs and err are set
+	done  chan struct{} // closed when the rest is set
 	attrs object.Attrs
 	err   error
+	// void: while the flight was under way the object was written, or another version was seen. The answer is good
+	// for the leader only, who asked before.
+	void   bool
+	status int // as in learned
 }
 
 func newLearner(c *cache.Cache, now func() time.Time) *learner {
@@ -51,43 +57,74 @@ type learned struct {
 	first *cache.First
 	// asked: the upstream was asked, by us or by the flight that we joined.
 	asked bool
+	// For Cache-Status, when asked: why, the status of the upstream's answer (0: not known), and whether
+	// we joined another's question.
+	why    string
+	status int
+	joined bool
+	// stale: the object was written meanwhile. The caller may have these attributes, but nothing of the version is to
+	// be kept.
+	stale bool
 	// release must be called once, after first has been handed on, so that those who wait find the fill.
 	release func()
 }
 
 // get returns the attributes of the object at key: those known when they are fresh, else the upstream's.
-// want is the range that the caller is going to read; nil when it wants no bytes.
+// want is the range that the caller is going to read; nil when it wants no bytes. With an error, what is for
+// Cache-Status is set.
 func (l *learner) get(ctx context.Context, t target, key string, want *byterange.Spec, force bool) (learned, error) {
 	ck := t.cacheKey(key)
+	// A read that must be confirmed does not take an answer to a question from before it came.
+	tooOld := force || t.route.Freshness.Revalidate
+	why := ""
 	for {
 		known, ok := l.cache.Stat(ck)
-		if ok && !force && known.Attrs.HeadersKnown && t.fresh(known.Checked, l.now()) {
+		ok = ok && known.Attrs.HeadersKnown
+		fresh := ok && t.fresh(known.Checked, l.now())
+		if fresh && !force {
 			return learned{attrs: known.Attrs, release: func() {}}, nil
 		}
+		why = cmp.Or(why, whyAsk(ok, fresh))
 		f, lead := l.join(ck)
 		if lead {
 			var old *object.Attrs
-			if ok && known.Attrs.HeadersKnown {
+			if ok {
 				old = &known.Attrs
 			}
-			return l.lead(ctx, f, t, key, want, old)
+			out, err := l.lead(ctx, f, t, key, want, old)
+			out.why = why
+			return out, err
 		}
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return learned{}, ctx.Err()
+			return learned{asked: true, why: why, joined: true}, ctx.Err()
 		}
-		if f.err == nil {
-			return learned{attrs: f.attrs, asked: true, release: func() {}}, nil
+		if tooOld || f.err == nil && f.void {
+			tooOld = false // whoever leads now has started after us
+			continue
 		}
 		// A leader that left passes the turn; any other failure is everybody's.
 		if !errors.Is(f.err, upstream.Cancelled) {
-			return learned{}, f.err
+			return learned{
+				attrs: f.attrs, asked: true, why: why, status: f.status, joined: true, release: func() {},
+			}, f.err
 		}
 		if err := ctx.Err(); err != nil {
-			return learned{}, err
+			return learned{asked: true, why: why, joined: true}, err
 		}
 	}
+}
+
+// whyAsk says why the upstream is asked about an object.
+func whyAsk(known, fresh bool) string {
+	switch {
+	case !known:
+		return fwdMiss
+	case fresh:
+		return fwdRequest
+	}
+	return fwdStale
 }
 
 func (l *learner) join(ck cache.Key) (f *flight, lead bool) {
@@ -147,26 +184,40 @@ func (l *learner) lead(ctx context.Context, f *flight, t target, key string, wan
 		}
 	}()
 	token := l.cache.Begin(ck)
-	out.asked = true
-	out.release = land
 	if want == nil {
+		out.status = http.StatusOK
 		out.attrs, err = t.store.Stat(ctx, t.loc(key), upstream.StatOptions{Checksums: true})
 	} else {
-		out.attrs, out.first, err = open(ctx, t, key, *want, old)
+		out, err = open(ctx, t, key, *want, old)
 	}
+	out.asked, out.release = true, land
+	if err != nil {
+		out.status = answeredWith(err)
+	}
+	f.status = out.status
 	switch {
 	case errors.Is(err, upstream.NotExist), errors.Is(err, upstream.NoBucket):
 		l.forget(ck)
 	case err == nil:
-		l.cache.Learn(ck, token, out.attrs)
-		f.attrs = out.attrs
+		out.stale = !l.cache.Learn(ck, token, out.attrs)
+		f.attrs, f.void = out.attrs, out.stale
 	}
 	return out, err
 }
 
+// listed takes in a page of a listing that was asked for after token was taken: it confirms versions, and drops
+// those that were overwritten. What it has no ETag of says nothing.
+func (l *learner) listed(t target, token cache.Token, page []upstream.ListedObject) {
+	for _, o := range page {
+		if o.ETag != "" {
+			l.cache.Learn(cache.Key{Upstream: t.store.Name(), Bucket: t.bucket, Key: o.Key}, token, o.Attrs)
+		}
+	}
+}
+
 // open asks for the bytes of want, widened to pages, and learns the attributes from the answer. When the
 // version known as old is still current, the answer carries no bytes and old is returned.
-func open(ctx context.Context, t target, key string, want byterange.Spec, old *object.Attrs) (object.Attrs, *cache.First, error) {
+func open(ctx context.Context, t target, key string, want byterange.Spec, old *object.Attrs) (learned, error) {
 	opts := upstream.OpenOptions{Range: widen(want)}
 	opts.Checksums = true
 	if old != nil {
@@ -175,19 +226,21 @@ func open(ctx context.Context, t target, key string, want byterange.Spec, old *o
 	stream, err := t.store.Open(ctx, t.loc(key), opts)
 	switch {
 	case err == nil:
+		out := learned{attrs: stream.Attrs, status: http.StatusPartialContent}
 		if stream.Range.Empty() {
 			stream.Body.Close()
-			return stream.Attrs, nil, nil
+			return out, nil
 		}
-		return stream.Attrs, &cache.First{Range: stream.Range, Body: stream.Body}, nil
+		out.first = &cache.First{Range: stream.Range, Body: stream.Body}
+		return out, nil
 	case errors.Is(err, upstream.NotModified) && old != nil:
-		return *old, nil, nil
+		return learned{attrs: *old, status: http.StatusNotModified}, nil
 	case errors.Is(err, upstream.RangeError):
 		// The object is empty or ends before the range: only its attributes can tell.
 		attrs, err := t.store.Stat(ctx, t.loc(key), upstream.StatOptions{Checksums: true})
-		return attrs, nil, err
+		return learned{attrs: attrs, status: http.StatusOK}, err
 	default:
-		return object.Attrs{}, nil, err
+		return learned{}, err
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"unistore/cache"
 	"unistore/s3api"
 	"unistore/upstream"
 )
@@ -78,6 +79,7 @@ func (s *service) listPage(ctx context.Context, t target, req upstream.ListReque
 	if req.StartAfter != "" {
 		req.StartAfter = t.route.Prefix + req.StartAfter
 	}
+	token := s.cache.Begin(cache.Key{Upstream: t.store.Name(), Bucket: t.bucket, Key: req.Prefix})
 	page, err := t.store.List(ctx, req)
 	// A store may answer an empty page that is not the last; clients may not be able to go on from one.
 	for err == nil && page.Next != "" && len(page.Objects)+len(page.Prefixes) == 0 {
@@ -87,6 +89,7 @@ func (s *service) listPage(ctx context.Context, t target, req upstream.ListReque
 	if err != nil {
 		return s3api.ListResult{}, "", err
 	}
+	s.learner.listed(t, token, page.Objects)
 	res := s3api.ListResult{Truncated: page.Next != "", Objects: make([]s3api.ListedKey, 0, len(page.Objects))}
 	for _, o := range page.Objects {
 		res.Objects = append(res.Objects, s3api.ListedKey{Key: t.clientKey(o.Key), Attrs: o.Attrs})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 
 	"unistore/byterange"
 	"unistore/cache"
@@ -41,13 +42,7 @@ type cacheMode struct {
 
 func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api.GetObject, mode cacheMode) (*s3api.Response, error) {
 	ck := t.cacheKey(op.Key)
-	if mode.onlyCached {
-		known, ok := s.cache.Stat(ck)
-		if !ok || !known.Attrs.HeadersKnown || !t.fresh(known.Checked, s.now()) {
-			return nil, cache.ErrNotCached
-		}
-	}
-	l, err := s.learner.get(ctx, t, op.Key, &op.Range, mode.revalidate && !mode.onlyCached)
+	l, err := s.attributes(ctx, x, t, op.Key, &op.Range, mode)
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}
@@ -68,13 +63,16 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	}
 	if rng.Empty() {
 		drop()
-		return objectResponse(x, op, l.attrs, rng, nil), nil
+		return objectResponse(op, l.attrs, rng, nil), nil
 	}
 	reader, err := s.cache.Read(ctx, cache.ReadRequest{
 		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
 		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag),
-		NoStore: mode.noStore, OnlyCached: mode.onlyCached,
+		NoStore: mode.noStore || l.stale, OnlyCached: mode.onlyCached,
 	})
+	if err != nil {
+		x.noted(failedNote(err))
+	}
 	if errors.Is(err, cache.ErrChanged) {
 		return nil, err
 	}
@@ -83,9 +81,24 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	}
 	r := reader.Result()
 	x.source = sourceNames[r.Source]
-	res := objectResponse(x, op, l.attrs, rng, reader)
-	res.Set("Cache-Status", cacheStatus(r, mode, l.asked, res.Status))
-	return res, nil
+	x.noted(readNote(l, r, mode))
+	return objectResponse(op, l.attrs, rng, reader), nil
+}
+
+// attributes finds out the version to answer from, and notes how. The caller releases it.
+func (s *service) attributes(ctx context.Context, x *exchange, t target, key string, want *byterange.Spec, mode cacheMode) (learned, error) {
+	if mode.onlyCached {
+		x.noted(cacheNote{detail: "not-cached"})
+		known, ok := s.cache.Stat(t.cacheKey(key))
+		if !ok || !known.Attrs.HeadersKnown || !t.fresh(known.Checked, s.now()) {
+			return learned{}, cache.ErrNotCached
+		}
+		x.noted(cacheNote{hit: true})
+		return learned{attrs: known.Attrs, release: func() {}}, nil
+	}
+	l, err := s.learner.get(ctx, t, key, want, mode.revalidate)
+	x.noted(l.note())
+	return l, err
 }
 
 // fetcher reads one version for the cache: anything else than that version is cache.ErrChanged, and what is known of
@@ -118,6 +131,7 @@ func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api
 		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest, Message: "Cannot specify both Range header and partNumber query parameter."}
 	}
 	stream, err := t.store.Open(ctx, t.loc(op.Key), opts)
+	x.noted(directNote(err, byteStatus(op.HasRange || opts.PartNumber != 0)))
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}
@@ -129,9 +143,7 @@ func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api
 	x.source = sourceNames[cache.SourceBypass]
 	body := &countedBody{ReadCloser: stream.Body, served: s.metrics.CacheServed.WithLabelValues("bypass")}
 	op.HasRange = op.HasRange || opts.PartNumber != 0
-	res := objectResponse(x, op, stream.Attrs, stream.Range, body)
-	res.Set("Cache-Status", "unistore; fwd=request")
-	return res, nil
+	return objectResponse(op, stream.Attrs, stream.Range, body), nil
 }
 
 func statOptions(sel s3api.Selectors) upstream.StatOptions {
@@ -143,7 +155,7 @@ func (s *service) headObject(ctx context.Context, x *exchange, t target, op s3ap
 	if err := checkOverrides(x, op.Select); err != nil {
 		return nil, err
 	}
-	attrs, status, err := s.headAttrs(ctx, x, t, op)
+	attrs, err := s.headAttrs(ctx, x, t, op)
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}
@@ -155,40 +167,34 @@ func (s *service) headObject(ctx context.Context, x *exchange, t target, op s3ap
 		return nil, rangeError(attrs.Size, err)
 	}
 	get := s3api.GetObject{Object: op.Object, Range: op.Range, HasRange: op.HasRange, Select: op.Select}
-	res := objectResponse(x, get, attrs, rng, nil)
-	res.Set("Cache-Status", status)
-	return res, nil
+	return objectResponse(get, attrs, rng, nil), nil
 }
 
-func (s *service) headAttrs(ctx context.Context, x *exchange, t target, op s3api.HeadObject) (object.Attrs, string, error) {
+func (s *service) headAttrs(ctx context.Context, x *exchange, t target, op s3api.HeadObject) (object.Attrs, error) {
 	sel := op.Select
 	mode := parseCacheControl(x.Header)
 	if sel.VersionID != "" || sel.PartNumber != 0 || sel.ChecksumMode || mode.noStore {
-		opts := statOptions(sel)
-		attrs, err := t.store.Stat(ctx, t.loc(op.Key), opts)
-		return attrs, "unistore; fwd=request", err
-	}
-	if mode.onlyCached {
-		known, ok := s.cache.Stat(t.cacheKey(op.Key))
-		if !ok || !known.Attrs.HeadersKnown {
-			return object.Attrs{}, "", cache.ErrNotCached
+		attrs, err := t.store.Stat(ctx, t.loc(op.Key), statOptions(sel))
+		n := directNote(err, http.StatusOK)
+		if mode.noStore {
+			n.fwd = fwdRequest
 		}
-		return known.Attrs, "unistore; hit", nil
+		x.noted(n)
+		return attrs, err
 	}
-	l, err := s.learner.get(ctx, t, op.Key, nil, mode.revalidate)
+	l, err := s.attributes(ctx, x, t, op.Key, nil, mode)
 	if err != nil {
-		return object.Attrs{}, "", err
+		return object.Attrs{}, err
 	}
 	l.release()
-	if l.asked {
-		return l.attrs, "unistore; fwd=miss; stored", nil
-	}
-	return l.attrs, "unistore; hit", nil
+	x.note.stored = l.asked && !l.stale
+	return l.attrs, nil
 }
 
 // getAttributes answers GetObjectAttributes from the store: it is rare and wants checksums.
-func (s *service) getAttributes(ctx context.Context, t target, op s3api.GetObjectAttributes) (*s3api.Response, error) {
+func (s *service) getAttributes(ctx context.Context, x *exchange, t target, op s3api.GetObjectAttributes) (*s3api.Response, error) {
 	attrs, err := t.store.Stat(ctx, t.loc(op.Key), upstream.StatOptions{VersionID: op.VersionID, Checksums: true})
+	x.noted(directNote(err, http.StatusOK))
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}

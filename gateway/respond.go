@@ -22,7 +22,7 @@ var sourceNames = map[cache.Source]string{
 }
 
 // objectResponse makes the answer to a read of rng. body may be nil for an empty range or a HEAD.
-func objectResponse(x *exchange, op s3api.GetObject, attrs object.Attrs, rng byterange.Range, body io.ReadCloser) *s3api.Response {
+func objectResponse(op s3api.GetObject, attrs object.Attrs, rng byterange.Range, body io.ReadCloser) *s3api.Response {
 	res := &s3api.Response{Status: http.StatusOK, Body: body, Length: rng.Len}
 	sel := op.Select
 	partial := op.HasRange && attrs.Size > 0
@@ -35,43 +35,21 @@ func objectResponse(x *exchange, op s3api.GetObject, attrs object.Attrs, rng byt
 		res.Status = http.StatusPartialContent
 		res.Set("Content-Range", rng.ContentRange(attrs.Size))
 	}
-	elapsed := float64(time.Since(x.start).Microseconds()) / 1e3
-	res.Set("Server-Timing", "unistore;dur="+strconv.FormatFloat(elapsed, 'f', 3, 64))
 	return res
 }
 
-// cacheStatus renders Cache-Status (RFC 9211).
-func cacheStatus(r cache.Result, mode cacheMode, asked bool, status int) string {
-	if r.Source == cache.SourceCache {
-		if r.Memory {
-			return "unistore; hit; detail=memory"
-		}
-		return "unistore; hit; detail=nvme"
+// annotate says on res, success or not, how a read was handled. Other operations carry neither.
+func (x *exchange) annotate(res *s3api.Response) {
+	if x.note == nil {
+		return
 	}
-	var b strings.Builder
-	b.WriteString("unistore; fwd=")
-	switch {
-	case mode.noStore:
-		b.WriteString("request")
-	case r.Source == cache.SourceBypass:
-		b.WriteString("bypass")
-	case r.Partial:
-		b.WriteString("partial")
-	case asked && mode.revalidate:
-		b.WriteString("stale")
-	default:
-		b.WriteString("miss")
-	}
-	b.WriteString("; fwd-status=")
-	b.WriteString(strconv.Itoa(status))
-	if r.Stored {
-		b.WriteString("; stored")
-	}
-	if r.Collapsed {
-		b.WriteString("; collapsed")
-	}
-	return b.String()
+	res.Set("Cache-Status", x.note.String())
+	elapsed := float64(time.Since(x.start).Microseconds()) / 1e3
+	res.Set("Server-Timing", "unistore;dur="+strconv.FormatFloat(elapsed, 'f', 3, 64)) // milliseconds
 }
+
+// noted sets what Cache-Status will say.
+func (x *exchange) noted(n cacheNote) { x.note = &n }
 
 // parseCacheControl reads the directives of a request that the cache honours; others are ignored.
 func parseCacheControl(h s3api.Header) cacheMode {

@@ -39,11 +39,10 @@ type exchange struct {
 	auth   *s3api.Auth
 	who    identity
 	op     s3api.Operation
-	name   string // of the operation, "Unknown" until it is known
-	code   string // S3 error code, empty for success
-	source string // of an object's bytes: cache, fill, bypass; else empty
-	// cacheStatus is the Cache-Status to send with an error; empty where the cache was not asked.
-	cacheStatus string
+	name   string     // of the operation, "Unknown" until it is known
+	code   string     // S3 error code, empty for success
+	source string     // of an object's bytes: cache, fill, bypass; else empty
+	note   *cacheNote // how the cache handled a read; nil of other operations
 }
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.
@@ -55,6 +54,7 @@ func (s *service) serve(ctx context.Context, x *exchange) (*s3api.Response, erro
 	if err != nil {
 		return s.fail(x, err)
 	}
+	x.annotate(res)
 	return res, nil
 }
 
@@ -63,7 +63,7 @@ func (s *service) fail(x *exchange, err error) (*s3api.Response, error) {
 	e := toS3(err)
 	x.code = string(e.Code)
 	res := s3api.RenderError(e, x.Request, x.id, hostID)
-	res.SetIf("Cache-Status", x.cacheStatus)
+	x.annotate(res)
 	return res, err
 }
 
@@ -144,7 +144,7 @@ func (s *service) dispatch(ctx context.Context, x *exchange, t target) (*s3api.R
 	case s3api.HeadObject:
 		return s.headObject(ctx, x, t, op)
 	case s3api.GetObjectAttributes:
-		return s.getAttributes(ctx, t, op)
+		return s.getAttributes(ctx, x, t, op)
 	case s3api.PutObject:
 		return s.putObject(ctx, x, t, op)
 	case s3api.CopyObject:
