@@ -20,7 +20,7 @@ func readRange(c *http.Client, url string, what content, off, length int64) erro
 	if err != nil {
 		return err
 	}
-	if length < what.size {
+	if off > 0 || length < what.size {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+length-1))
 	}
 	res, err := c.Do(req)
