@@ -140,12 +140,14 @@ func (c *Cache) emptyTrash() {
 // counted and is tried again.
 func (c *Cache) removeFiles(blocks []*block) {
 	var intent, forget meta.Changes
+	c.mu.Lock()
 	for _, b := range blocks {
 		if b.onDisk {
 			rec := b.record(meta.BlockFilling)
 			intent.PutBlock(&rec)
 		}
 	}
+	c.mu.Unlock()
 	if err := c.db.Write(&intent, false); err != nil {
 		c.survived(kindMeta, err) // the files still have to go: the limit is hard
 	}

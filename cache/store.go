@@ -68,11 +68,11 @@ func (c *Cache) intend(b *block, u *blockUse, fresh bool) error {
 		crc = rec.CRC
 	}
 	var ch meta.Changes
-	rec := b.record(meta.BlockFilling)
-	ch.PutBlock(&rec)
 	c.mu.Lock()
+	rec := b.record(meta.BlockFilling)
 	b.onDisk = true // from here on there may be a record
 	c.mu.Unlock()
+	ch.PutBlock(&rec)
 	if err := c.db.Write(&ch, false); err != nil {
 		return err
 	}
@@ -109,6 +109,7 @@ func (c *Cache) commit(b *block) {
 	u.open = false
 }
 
+// record needs Cache.mu.
 func (b *block) record(state meta.BlockState) meta.Block {
 	return meta.Block{
 		FileID: b.fileID, Object: b.v.id, Index: b.index, Size: b.v.size,
