@@ -80,6 +80,15 @@ func toS3(err error) *s3api.Error {
 	return out
 }
 
+// badVersion names the version id as what a store did not understand, where one was asked for.
+func badVersion(err error, id string) error {
+	if id == "" || isS3(err) || !errors.Is(err, upstream.Invalid) {
+		return err
+	}
+	return &s3api.Error{Code: s3api.ErrInvalidArgument, Message: "Invalid version id specified",
+		Fields: []s3api.Field{{Name: "ArgumentName", Value: "versionId"}, {Name: "ArgumentValue", Value: id}}}
+}
+
 // codeOf finds the upstream code in err's chain; false when err is not a store's failure at all.
 func codeOf(err error) (upstream.Code, bool) {
 	if _, ok := errors.AsType[*upstream.Error](err); ok {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"unistore/byterange"
 	"unistore/cache"
@@ -18,10 +20,10 @@ func (s *service) getObject(ctx context.Context, x *exchange, t target, op s3api
 	if err := checkOverrides(x, op.Select); err != nil {
 		return nil, err
 	}
-	if op.Select.VersionID != "" || op.Select.PartNumber != 0 {
+	mode := parseCacheControl(x.Header)
+	if op.Select.VersionID != "" || op.Select.PartNumber != 0 || mode.noStore && !mode.onlyCached {
 		return s.getDirect(ctx, x, t, op)
 	}
-	mode := parseCacheControl(x.Header)
 	res, err := s.getCached(ctx, x, t, op, mode)
 	if errors.Is(err, cache.ErrChanged) {
 		// The version went between learning and reading, before the first byte: start over, once.
@@ -52,7 +54,7 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 			l.first.Body.Close()
 		}
 	}
-	if err := op.Conditions.Check(l.attrs.ETag, l.attrs.ModTime); err != nil {
+	if err := checkConditions(op.Conditions, l.attrs); err != nil {
 		drop()
 		return nil, err
 	}
@@ -124,18 +126,22 @@ func (s *service) fetcher(t target, key, etag string) cache.FetchFunc {
 	}
 }
 
-// getDirect reads around the cache: another version, or a part by its number.
+// getDirect reads around the cache: another version, a part by its number, or because the client wants it so.
 func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api.GetObject) (*s3api.Response, error) {
 	opts := upstream.OpenOptions{Range: op.Range, StatOptions: statOptions(op.Select)}
-	if opts.PartNumber != 0 && op.HasRange {
-		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest, Message: "Cannot specify both Range header and partNumber query parameter."}
-	}
 	stream, err := t.store.Open(ctx, t.loc(op.Key), opts)
-	x.noted(directNote(err, byteStatus(op.HasRange || opts.PartNumber != 0)))
-	if err != nil {
-		return nil, notFound(err, op.Key)
+	n := directNote(err, byteStatus(op.HasRange || opts.PartNumber != 0))
+	if parseCacheControl(x.Header).noStore {
+		n.fwd = fwdRequest
 	}
-	if err := op.Conditions.Check(stream.Attrs.ETag, stream.Attrs.ModTime); err != nil {
+	x.noted(n)
+	if errors.Is(err, upstream.RangeError) {
+		return nil, outside(ctx, t, op)
+	}
+	if err != nil {
+		return nil, notFound(badVersion(err, op.Select.VersionID), op.Key)
+	}
+	if err := checkConditions(op.Conditions, stream.Attrs); err != nil {
 		stream.Body.Close()
 		return nil, err
 	}
@@ -144,6 +150,21 @@ func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api
 	body := &countedBody{ReadCloser: stream.Body, served: s.metrics.CacheServed.WithLabelValues("bypass")}
 	op.HasRange = op.HasRange || opts.PartNumber != 0
 	return objectResponse(op, stream.Attrs, stream.Range, body), nil
+}
+
+// outside is the error of a read of bytes or of a part that are not there. Conditions that do not hold go before it.
+func outside(ctx context.Context, t target, op s3api.GetObject) error {
+	attrs, err := t.store.Stat(ctx, t.loc(op.Key), upstream.StatOptions{VersionID: op.Select.VersionID})
+	if err == nil {
+		err = checkConditions(op.Conditions, attrs)
+	}
+	switch {
+	case err != nil:
+		return notFound(err, op.Key)
+	case op.Select.PartNumber != 0:
+		return &s3api.Error{Code: s3api.ErrInvalidPartNumber}
+	}
+	return rangeError(attrs.Size, byterange.ErrUnsatisfiable)
 }
 
 func statOptions(sel s3api.Selectors) upstream.StatOptions {
@@ -155,25 +176,28 @@ func (s *service) headObject(ctx context.Context, x *exchange, t target, op s3ap
 	if err := checkOverrides(x, op.Select); err != nil {
 		return nil, err
 	}
+	get := s3api.GetObject{Object: op.Object, Range: op.Range, HasRange: op.HasRange, Conditions: op.Conditions, Select: op.Select}
+	if op.Select.PartNumber != 0 { // only the answer to a GET says where the part lies
+		return s.getDirect(ctx, x, t, get)
+	}
 	attrs, err := s.headAttrs(ctx, x, t, op)
 	if err != nil {
-		return nil, notFound(err, op.Key)
+		return nil, notFound(badVersion(err, op.Select.VersionID), op.Key)
 	}
-	if err := op.Conditions.Check(attrs.ETag, attrs.ModTime); err != nil {
+	if err := checkConditions(op.Conditions, attrs); err != nil {
 		return nil, err
 	}
 	rng, err := op.Range.Resolve(attrs.Size)
 	if err != nil {
 		return nil, rangeError(attrs.Size, err)
 	}
-	get := s3api.GetObject{Object: op.Object, Range: op.Range, HasRange: op.HasRange, Select: op.Select}
 	return objectResponse(get, attrs, rng, nil), nil
 }
 
 func (s *service) headAttrs(ctx context.Context, x *exchange, t target, op s3api.HeadObject) (object.Attrs, error) {
 	sel := op.Select
 	mode := parseCacheControl(x.Header)
-	if sel.VersionID != "" || sel.PartNumber != 0 || sel.ChecksumMode || mode.noStore {
+	if sel.VersionID != "" || sel.ChecksumMode || mode.noStore && !mode.onlyCached {
 		attrs, err := t.store.Stat(ctx, t.loc(op.Key), statOptions(sel))
 		n := directNote(err, http.StatusOK)
 		if mode.noStore {
@@ -196,9 +220,25 @@ func (s *service) getAttributes(ctx context.Context, x *exchange, t target, op s
 	attrs, err := t.store.Stat(ctx, t.loc(op.Key), upstream.StatOptions{VersionID: op.VersionID, Checksums: true})
 	x.noted(directNote(err, http.StatusOK))
 	if err != nil {
-		return nil, notFound(err, op.Key)
+		return nil, notFound(badVersion(err, op.VersionID), op.Key)
+	}
+	if attrs.PartsCount == 0 {
+		attrs.PartsCount = partsOf(attrs.ETag)
 	}
 	return s3api.RenderAttributes(op, attrs, nil), nil
+}
+
+// partsOf returns the number of parts that the ETag of a multipart object tells, or 0.
+func partsOf(etag string) int {
+	_, n, ok := strings.Cut(etag, "-")
+	if !ok {
+		return 0
+	}
+	parts, err := strconv.Atoi(n)
+	if err != nil || parts < 1 {
+		return 0
+	}
+	return parts
 }
 
 // checkOverrides refuses response-* parameters on anonymous requests, as S3 does.

@@ -51,6 +51,26 @@ func (x *exchange) annotate(res *s3api.Response) {
 // noted sets what Cache-Status will say.
 func (x *exchange) noted(n cacheNote) { x.note = &n }
 
+// checkConditions evaluates the conditions of a read. A 304 carries what a 200 would have said of caching
+// (RFC 9110 section 15.4.5).
+func checkConditions(c s3api.Conditions, attrs object.Attrs) error {
+	err := c.Check(attrs.ETag, attrs.ModTime)
+	e, ok := errors.AsType[*s3api.Error](err)
+	if !ok || e.Code != s3api.ErrNotModified {
+		return err
+	}
+	for _, f := range []s3api.Field{
+		{Name: "Cache-Control", Value: attrs.Headers.CacheControl},
+		{Name: "Expires", Value: attrs.Headers.Expires},
+		{Name: "x-amz-version-id", Value: attrs.VersionID},
+	} {
+		if f.Value != "" {
+			e.Header = append(e.Header, f)
+		}
+	}
+	return e
+}
+
 // parseCacheControl reads the directives of a request that the cache honours; others are ignored.
 func parseCacheControl(h s3api.Header) cacheMode {
 	var m cacheMode

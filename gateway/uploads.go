@@ -2,6 +2,10 @@ package gateway
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"strconv"
 
 	"unistore/byterange"
 	"unistore/multipart"
@@ -15,7 +19,7 @@ import (
 
 func (s *service) createUpload(ctx context.Context, t target, op s3api.CreateMultipartUpload) (*s3api.Response, error) {
 	id, err := t.store.CreateUpload(ctx, t.loc(op.Key), upstream.CreateUploadRequest{
-		Headers: op.Headers, StorageClass: op.StorageClass,
+		Headers: typed(op.Headers), StorageClass: op.StorageClass,
 		ChecksumAlgorithm: op.ChecksumAlgorithm, ChecksumType: op.ChecksumType,
 	})
 	if err != nil {
@@ -53,7 +57,8 @@ func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3ap
 		return nil, &s3api.Error{Code: s3api.ErrMissingContentLength, Close: true}
 	}
 	part, err := t.store.UploadPart(ctx, up, op.PartNumber, upstream.PartRequest{
-		Body: body, Size: body.Size, Checksum: body.Checksum, Trailing: body.Trailing, MD5: body.MD5,
+		Body: body, Size: body.Size, MD5: body.MD5,
+		Checksum: body.Checksum, Trailing: body.Trailing, TrailingAlgorithm: body.TrailingAlgorithm,
 	})
 	s.countPart(err)
 	if err != nil {
@@ -75,7 +80,7 @@ func (s *service) uploadPartCopy(ctx context.Context, x *exchange, t target, op 
 	if err != nil {
 		return nil, err
 	}
-	src, attrs, err := s.copySource(ctx, x, op.Source, op.SourceConditions)
+	src, attrs, err := s.copySource(ctx, x, &op.Source, op.SourceConditions)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +103,9 @@ func (s *service) uploadPartCopy(ctx context.Context, x *exchange, t target, op 
 	if part.ModTime.IsZero() {
 		part.ModTime = s.now()
 	}
-	return s3api.RenderCopyPart(part.ETag, part.ModTime, part.Checksums), nil
+	res := s3api.RenderCopyPart(part.ETag, part.ModTime, part.Checksums)
+	res.SetIf("x-amz-copy-source-version-id", op.Source.VersionID)
+	return res, nil
 }
 
 // copyRange resolves the range of a part copy. Unlike a read's it must lie inside the source.
@@ -146,14 +153,85 @@ func (s *service) completeUpload(ctx context.Context, x *exchange, t target, op 
 	for _, p := range listed {
 		req.Parts = append(req.Parts, upstream.Part{Number: p.PartNumber, ETag: p.ETag, Checksums: p.Checksums})
 	}
+	if op.Size >= 0 {
+		if err := checkObjectSize(ctx, t, up, req.Parts, op.Size); err != nil {
+			return nil, err
+		}
+	}
 	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	attrs, err := t.store.CompleteUpload(ctx, up, req)
+	if errors.Is(err, upstream.NoUpload) {
+		attrs, err = completedBefore(ctx, t, up, req.Parts)
+	}
 	if err != nil {
 		return nil, err
 	}
 	location := "http://" + x.Host + x.RawPath
+	if x.TLS {
+		location = "https://" + x.Host + x.RawPath
+	}
 	return s3api.RenderComplete(op, location, attrs), nil
 }
+
+// checkObjectSize refuses to complete parts that do not add up to the size (bytes) that the client promised. What
+// else may be wrong with them is found by CompleteUpload.
+func checkObjectSize(ctx context.Context, t target, up upstream.Upload, parts []upstream.Part, want int64) error {
+	sizes := make(map[int]int64, len(parts))
+	for after, more := 0, true; more; {
+		page, err := t.store.ListParts(ctx, up, after, maxPartsPage)
+		if errors.Is(err, upstream.NoUpload) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range page.Parts {
+			sizes[p.Number] = p.Size
+			after = p.Number
+		}
+		more = page.More && len(page.Parts) > 0
+	}
+	total := int64(0)
+	for _, p := range parts {
+		size, ok := sizes[p.Number]
+		if !ok {
+			return nil
+		}
+		total += size
+	}
+	if total != want {
+		return &s3api.Error{Code: s3api.ErrInvalidRequest,
+			Message: "The provided 'x-amz-mp-object-size' header does not match what was computed."}
+	}
+	return nil
+}
+
+// completedBefore answers a client that completes an upload once more, since it did not get the answer: S3 does as if
+// it were the first time. The object that is there must be the one that the parts make.
+func completedBefore(ctx context.Context, t target, up upstream.Upload, parts []upstream.Part) (object.Attrs, error) {
+	attrs, err := t.store.Stat(ctx, up.Loc, upstream.StatOptions{Checksums: true})
+	if err == nil && attrs.ETag == etagOfParts(parts) {
+		return attrs, nil
+	}
+	return object.Attrs{}, upstream.NoUpload
+}
+
+// etagOfParts is the ETag that S3 gives an object made of parts: the MD5 of their MD5 sums, and their number. It is
+// empty when the ETag of a part is no MD5.
+func etagOfParts(parts []upstream.Part) string {
+	sum := md5.New()
+	for _, p := range parts {
+		b, err := hex.DecodeString(p.ETag)
+		if err != nil || len(b) != md5.Size {
+			return ""
+		}
+		_, _ = sum.Write(b) // a hash.Hash never fails
+	}
+	return hex.EncodeToString(sum.Sum(nil)) + "-" + strconv.Itoa(len(parts))
+}
+
+// maxPartsPage is the most parts that one listing returns, as in S3.
+const maxPartsPage = 1000
 
 func (s *service) abortUpload(ctx context.Context, t target, op s3api.AbortMultipartUpload) (*s3api.Response, error) {
 	up, err := t.upload(op.Key, op.UploadID)

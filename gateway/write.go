@@ -14,6 +14,10 @@ const maxPut = 5 << 30
 
 // body decodes the body of a write, with its size checked against S3's limit.
 func (x *exchange) body() (*s3api.Body, error) {
+	_, length := x.Header.Lookup("content-length")
+	if _, chunked := x.Header.Lookup("transfer-encoding"); !length && !chunked {
+		return nil, &s3api.Error{Code: s3api.ErrMissingContentLength} // a forgotten body must not empty an object
+	}
 	b, err := x.auth.Body(x.Request)
 	if err != nil {
 		return nil, err
@@ -35,14 +39,22 @@ func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api
 	}
 	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	attrs, err := s.uploader.Put(ctx, t.store, t.loc(op.Key), upstream.PutRequest{
-		Body: body, Size: body.Size, Headers: op.Headers,
-		Checksum: body.Checksum, Trailing: body.Trailing, MD5: body.MD5,
+		Body: body, Size: body.Size, Headers: typed(op.Headers),
+		Checksum: body.Checksum, Trailing: body.Trailing, TrailingAlgorithm: body.TrailingAlgorithm, MD5: body.MD5,
 		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
 	})
 	if err != nil {
 		return nil, notFound(err, op.Key)
 	}
 	return s3api.RenderPut(attrs, sumsOf(body, attrs.Checksums)), nil
+}
+
+// typed gives an object without a media type the one that S3 gives it; stores have defaults of their own.
+func typed(h object.Headers) object.Headers {
+	if h.ContentType == "" {
+		h.ContentType = "binary/octet-stream"
+	}
+	return h
 }
 
 // sumsOf are the checksums to return for a written body: the store's, else those that the client promised
@@ -74,12 +86,37 @@ func conditionable(t target, ifMatch string, ifNoneMatch bool) error {
 }
 
 func (s *service) deleteObject(ctx context.Context, t target, op s3api.DeleteObject) (*s3api.Response, error) {
-	defer s.learner.overwriting(t.cacheKey(op.Key))()
-	err := t.store.Delete(ctx, t.loc(op.Key), upstream.DeleteOptions{VersionID: op.VersionID, IfMatch: op.IfMatch})
-	if err != nil {
-		return nil, err
+	opts := upstream.DeleteOptions{VersionID: op.VersionID, IfMatch: op.IfMatch}
+	if err := s.delete(ctx, t, op.Key, opts); err != nil {
+		return nil, badVersion(err, op.VersionID)
 	}
 	return s3api.RenderNoContent(), nil
+}
+
+// deleteTries bounds the attempts to delete whatever version there is, while others write.
+const deleteTries = 3
+
+// delete deletes one object. IfMatch may be "*", which stores do not know: the version that is there is found
+// first then, and that one deleted.
+func (s *service) delete(ctx context.Context, t target, key string, opts upstream.DeleteOptions) error {
+	defer s.learner.overwriting(t.cacheKey(key))()
+	if opts.IfMatch != "*" {
+		return t.store.Delete(ctx, t.loc(key), opts)
+	}
+	for range deleteTries {
+		attrs, err := t.store.Stat(ctx, t.loc(key), upstream.StatOptions{VersionID: opts.VersionID})
+		if errors.Is(err, upstream.NotExist) {
+			return &s3api.Error{Code: s3api.ErrPreconditionFailed, Fields: []s3api.Field{{Name: "Condition", Value: "If-Match"}}}
+		}
+		if err != nil {
+			return err
+		}
+		opts.IfMatch = attrs.ETag
+		if err := t.store.Delete(ctx, t.loc(key), opts); !errors.Is(err, upstream.Changed) {
+			return err
+		}
+	}
+	return &s3api.Error{Code: s3api.ErrConditionalRequestConflict}
 }
 
 // deleteObjects deletes up to 1000 keys; each has its own outcome.
@@ -129,10 +166,9 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 const nullVersion = "null"
 
 func (s *service) deleteOne(ctx context.Context, t target, o s3api.DeleteTarget) *s3api.Error {
-	defer s.learner.overwriting(t.cacheKey(o.Key))()
-	err := t.store.Delete(ctx, t.loc(o.Key), upstream.DeleteOptions{VersionID: o.VersionID, IfMatch: o.ETag})
+	err := s.delete(ctx, t, o.Key, upstream.DeleteOptions{VersionID: o.VersionID, IfMatch: o.ETag})
 	if err != nil {
-		return toS3(err)
+		return toS3(badVersion(err, o.VersionID))
 	}
 	return nil
 }
@@ -142,7 +178,7 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
 		return nil, err
 	}
-	src, attrs, err := s.copySource(ctx, x, op.Source, op.SourceConditions)
+	src, attrs, err := s.copySource(ctx, x, &op.Source, op.SourceConditions)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +191,7 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 	if src.store == t.store {
 		out, err = t.store.Copy(ctx, t.loc(op.Key), upstream.CopyRequest{
 			Source: src.loc(op.Source.Key), SourceVersion: op.Source.VersionID, SourceIfMatch: attrs.ETag,
-			Replace: op.Replace, Headers: op.Headers,
+			Replace: op.Replace, Headers: typed(op.Headers),
 			IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
 		})
 	} else {
@@ -164,11 +200,14 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 	if err != nil {
 		return nil, err
 	}
-	return s3api.RenderCopyObject(out), nil
+	res := s3api.RenderCopyObject(out)
+	res.SetIf("x-amz-copy-source-version-id", op.Source.VersionID)
+	return res, nil
 }
 
-// copySource resolves the source of a copy, checks the caller's right to it and the conditions on it.
-func (s *service) copySource(ctx context.Context, x *exchange, from s3api.CopySource, cond s3api.Conditions) (target, object.Attrs, error) {
+// copySource resolves the source of a copy, checks the caller's right to it and the conditions on it. A version
+// "null" of a store without versions is taken out of from: such a store may not know the name.
+func (s *service) copySource(ctx context.Context, x *exchange, from *s3api.CopySource, cond s3api.Conditions) (target, object.Attrs, error) {
 	if !x.who.mayUse(from.Bucket) {
 		return target{}, object.Attrs{}, &s3api.Error{Code: s3api.ErrAccessDenied}
 	}
@@ -178,7 +217,10 @@ func (s *service) copySource(ctx context.Context, x *exchange, from s3api.CopySo
 	}
 	attrs, err := src.store.Stat(ctx, src.loc(from.Key), upstream.StatOptions{VersionID: from.VersionID})
 	if err != nil {
-		return target{}, object.Attrs{}, notFound(err, from.Key)
+		return target{}, object.Attrs{}, notFound(badVersion(err, from.VersionID), from.Key)
+	}
+	if from.VersionID == nullVersion && attrs.VersionID == "" {
+		from.VersionID = ""
 	}
 	return src, attrs, cond.CheckCopy(attrs.ETag, attrs.ModTime)
 }
@@ -194,7 +236,7 @@ func (s *service) copyThrough(ctx context.Context, src, dst target, op s3api.Cop
 	defer stream.Body.Close()
 	headers := stream.Attrs.Headers
 	if op.Replace {
-		headers = op.Headers
+		headers = typed(op.Headers)
 	}
 	out, err := s.uploader.Put(ctx, dst.store, dst.loc(op.Key), upstream.PutRequest{
 		Body: stream.Body, Size: stream.Attrs.Size, Headers: headers,

@@ -25,6 +25,8 @@ type Body struct {
 	MD5      string           // Content-MD5 as sent (base64), or empty
 	// Trailing returns, after io.EOF, the verified checksums of the trailer; nil when there is no trailer.
 	Trailing func() []object.Checksum
+	// TrailingAlgorithm is that of the checksum in the trailer; empty when there is none.
+	TrailingAlgorithm string
 }
 
 // Headers that describe a body.
@@ -62,6 +64,7 @@ func (a *Auth) Body(r *Request) (*Body, error) {
 		trailing = func() []object.Checksum { return nil }
 	}
 	body := &Body{Reader: rd, Size: rd.left, Checksum: promises.checksum, MD5: promises.md5, Trailing: trailing}
+	body.TrailingAlgorithm, _ = checksum.FromHeader(promises.trailer)
 	if rd.left == 0 {
 		if err := rd.finish(); err != nil {
 			return nil, err

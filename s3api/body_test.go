@@ -115,7 +115,7 @@ func TestBodyFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Size != 3 || b.MD5 != md5Of("abc") || b.Checksum == nil || b.Checksum.Algorithm != "CRC32" ||
-		b.Checksum.Value != sumOf("CRC32", "abc") || b.Trailing() != nil {
+		b.Checksum.Value != sumOf("CRC32", "abc") || b.Trailing() != nil || b.TrailingAlgorithm != "" {
 		t.Errorf("%+v", b)
 	}
 	r, a = signedPut(t, "", unsignedPayload)

@@ -102,6 +102,9 @@ func TestChunkedTrailing(t *testing.T) {
 		if _, err := io.ReadAll(b); err != nil {
 			t.Fatal(err)
 		}
+		if b.TrailingAlgorithm != alg {
+			t.Errorf("the trailer is said to hold %q, want %q", b.TrailingAlgorithm, alg)
+		}
 		if got := b.Trailing(); len(got) != 1 || got[0].Algorithm != alg || got[0].Value != sumOf(alg, "abc") {
 			t.Errorf("%s: %+v", alg, got)
 		}

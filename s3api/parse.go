@@ -83,6 +83,9 @@ func hostBucket(host string, baseDomains []string) (string, bool) {
 		host = host[:i]
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if slices.Contains(baseDomains, host) {
+		return "", false // even if it ends in another one
+	}
 	best := ""
 	for _, d := range baseDomains {
 		if len(d) > len(best) && len(host) > len(d)+1 && strings.HasSuffix(host, d) && host[len(host)-len(d)-1] == '.' {

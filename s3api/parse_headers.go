@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"unistore/object"
 )
@@ -185,8 +186,11 @@ func withoutChunked(encoding string) string {
 	return strings.Join(kept, ",")
 }
 
-// cleanHeaderValue reports whether s can be sent in a header line: no control characters but tab.
+// cleanHeaderValue reports whether s can be kept and sent in a header line: UTF-8, no control characters but tab.
 func cleanHeaderValue(s string) bool {
+	if !utf8.ValidString(s) {
+		return false // stores would put something else in its place
+	}
 	for i := range len(s) {
 		if s[i] < 0x20 && s[i] != '\t' || s[i] == 0x7f {
 			return false

@@ -51,6 +51,7 @@ func TestParseTarget(t *testing.T) {
 		{"host style, bucket", "HEAD /", []string{"Host: bkt.s3.localhost"}, HeadBucket{Bucket: bucket("bkt")}},
 		{"host style, slash", "GET //", []string{"Host: bkt.s3.localhost"}, get("bkt", "/")},
 		{"the domain itself", "GET /bkt/a", []string{"Host: s3.localhost:9000"}, get("bkt", "a")},
+		{"a domain in a domain", "GET /bkt/a", []string{"Host: deep.s3.localhost"}, get("bkt", "a")},
 		{"another domain", "GET /bkt/a", []string{"Host: bkts3.localhost"}, get("bkt", "a")},
 		{"IPv6", "GET /bkt/a", []string{"Host: [::1]:9000"}, get("bkt", "a")},
 		{"IPv6 without a port", "GET /bkt/a", []string{"Host: [::1]"}, get("bkt", "a")},

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"maps"
+	"mime"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ func ObjectHeader(attrs object.Attrs, sel Selectors) Header {
 		add(f.Name, f.Value)
 	}
 	for _, name := range slices.Sorted(maps.Keys(attrs.Headers.User)) {
-		h = append(h, Field{Name: metaPrefix + name, Value: attrs.Headers.User[name]})
+		h = append(h, Field{Name: metaPrefix + name, Value: mailSafe(attrs.Headers.User[name])})
 	}
 	add("x-amz-version-id", attrs.VersionID)
 	if attrs.StorageClass != standardClass {
@@ -49,6 +50,17 @@ func ObjectHeader(attrs object.Attrs, sel Selectors) Header {
 		h = append(h, checksumHeader(attrs.Checksums)...)
 	}
 	return h
+}
+
+// mailSafe encodes user metadata that is not ASCII by RFC 2047, as S3 does ("User-defined object metadata" of the
+// S3 user guide): clients would read the bytes as Latin-1.
+func mailSafe(value string) string {
+	for i := range len(value) {
+		if value[i] >= 0x80 {
+			return mime.BEncoding.Encode("UTF-8", value)
+		}
+	}
+	return value
 }
 
 // contentHeader returns the content headers of an object in a fixed order, with the overrides in place of the

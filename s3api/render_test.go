@@ -197,13 +197,15 @@ func TestObjectHeader(t *testing.T) {
 	attrs := object.Attrs{
 		Size: 5, ETag: "e-2", VersionID: "v", ModTime: day, StorageClass: "STANDARD", PartsCount: 2, Checksums: sums(),
 		Headers: object.Headers{ContentType: "text/plain", ContentEncoding: "gzip", CacheControl: "no-store", Expires: "0",
-			User: map[string]string{"b": "2", "a": "1", "empty": ""}},
+			User: map[string]string{"b": "2", "a": "1", "empty": "", "mail": "=?UTF-8?B?w6Q=?=", "utf-8": "gr\u00fcn \u20ac"}},
 	}
 	plain := Header{
 		{Name: "Last-Modified", Value: "Mon, 06 May 2024 06:08:09 GMT"}, {Name: "ETag", Value: `"e-2"`},
 		{Name: "Accept-Ranges", Value: "bytes"}, {Name: "Cache-Control", Value: "no-store"}, {Name: "Content-Encoding", Value: "gzip"},
 		{Name: "Content-Type", Value: "text/plain"}, {Name: "Expires", Value: "0"}, {Name: "x-amz-meta-a", Value: "1"},
-		{Name: "x-amz-meta-b", Value: "2"}, {Name: "x-amz-meta-empty", Value: ""}, {Name: "x-amz-version-id", Value: "v"},
+		{Name: "x-amz-meta-b", Value: "2"}, {Name: "x-amz-meta-empty", Value: ""},
+		{Name: "x-amz-meta-mail", Value: "=?UTF-8?B?w6Q=?="}, {Name: "x-amz-meta-utf-8", Value: "=?UTF-8?b?Z3LDvG4g4oKs?="},
+		{Name: "x-amz-version-id", Value: "v"},
 	}
 	if diff := cmp.Diff(plain, ObjectHeader(attrs, Selectors{})); diff != "" {
 		t.Errorf("plain, -want +got:\n%s", diff)
