@@ -37,8 +37,9 @@ type stripe struct {
 	mu struct {
 		sync.Mutex
 		known     map[Key]*known
-		used      list.List // of *known, the last used in front
-		forgotten Token     // Tokens up to this one are void
+		used      list.List   // of *known, the last used in front
+		forgotten Token       // Tokens up to this one are void
+		writing   map[Key]int // see Overwrite
 	}
 }
 
@@ -58,6 +59,7 @@ func newObjects(c *Cache, limit int) *objects {
 	o := &objects{c: c, limit: max(1, limit/stripes), seed: maphash.MakeSeed()}
 	for i := range o.all {
 		o.all[i].mu.known = make(map[Key]*known)
+		o.all[i].mu.writing = make(map[Key]int)
 	}
 	return o
 }
@@ -192,7 +194,7 @@ func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
 		return true
 	}
 	evicted := c.objects.addLocked(s, kn)
-	save := kn.worthSaving(old)
+	save := kn.worthSaving(old) && (kn.stored || s.mu.writing[k] == 0)
 	s.mu.Unlock()
 
 	c.saveObject(s, kn, save, evicted)

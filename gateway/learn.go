@@ -162,8 +162,12 @@ func (l *learner) dropMatching(ctx context.Context, scope cache.Scope) (cache.Dr
 // that a crash just after the upstream's commit leaves nothing old to serve; after, because reads
 // meanwhile may have learned the old version. A failed write counts: it may have happened.
 func (l *learner) overwriting(ck cache.Key) (done func()) {
+	end := l.cache.Overwrite(ck)
 	l.forget(ck)
-	return func() { l.forget(ck) }
+	return func() {
+		l.forget(ck)
+		end()
+	}
 }
 
 // lead asks the upstream. The flight stays until release, also on failure.
