@@ -146,9 +146,13 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 		}
 	}
 	if len(plain) > 0 {
-		errs, err := t.store.DeleteBatch(ctx, t.bucket, plain)
+		written := make([]func(), 0, len(where))
 		for _, i := range where {
-			s.learner.forget(t.cacheKey(results[i].Key))
+			written = append(written, s.learner.overwriting(t.cacheKey(results[i].Key)))
+		}
+		errs, err := t.store.DeleteBatch(ctx, t.bucket, plain)
+		for _, done := range written {
+			done()
 		}
 		if err != nil {
 			return nil, err
