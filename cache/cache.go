@@ -84,7 +84,7 @@ type Config struct {
 	BootID string        // of the machine; read from the kernel
 	Tick   time.Duration // between two rounds of maintenance; 1 s
 
-	Now func() time.Time // the clock of leases; time.Now
+	Now func() time.Time // the clock of leases and of Entry.Checked; time.Now
 }
 
 // Cache is the block cache of one directory. All methods are safe for concurrent use.

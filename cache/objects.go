@@ -60,6 +60,7 @@ func newObjects(c *Cache, limit int) *objects {
 	for i := range o.all {
 		o.all[i].mu.known = make(map[Key]*known)
 		o.all[i].mu.writing = make(map[Key]int)
+		o.all[i].mu.writing = make(map[Key]int)
 	}
 	return o
 }
@@ -174,7 +175,7 @@ func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
 		s.mu.Unlock()
 		return false
 	}
-	kn := &known{key: k, token: t, entry: Entry{Attrs: attrs, Checked: time.Now()}}
+	kn := &known{key: k, token: t, entry: Entry{Attrs: attrs, Checked: c.cfg.Now()}}
 	var replaced *object.Attrs
 	if old != nil {
 		kn.stored, kn.saved = old.stored, old.saved

@@ -35,6 +35,8 @@ const drainTimeout = 30 * time.Second
 type Options struct {
 	Log     zerolog.Logger
 	Version string
+
+	now func() time.Time // of freshness and leases; nil: time.Now
 }
 
 // Gateway is the whole of UniStore in one process. New builds it, Run serves until its context ends and frees
@@ -66,6 +68,9 @@ type Gateway struct {
 // New builds the gateway: stores, cache, listeners. It listens already when it returns, so that a port that is
 // taken is an error here; nothing is accepted before Run. On an error everything is freed.
 func New(ctx context.Context, cfg *config.Config, opts Options) (g *Gateway, err error) {
+	if opts.now == nil {
+		opts.now = time.Now
+	}
 	g = &Gateway{cfg: cfg, opts: opts, log: opts.Log, registry: prometheus.NewRegistry()}
 	g.metrics = metrics.New(g.registry)
 	defer func() {
@@ -154,6 +159,7 @@ func (g *Gateway) openCache() error {
 		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
 		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree,
 		Handles: g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
+		Now: g.opts.now,
 	})
 	if err != nil {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)
@@ -167,16 +173,16 @@ func (g *Gateway) compose() {
 	g.keys = newKeyring(g.cfg.Credentials)
 	g.service = &service{
 		cfg:    g.cfg,
-		routes: &routes{cfg: g.cfg, stores: g.stores},
+		routes: newRoutes(g.cfg, g.stores, g.metrics),
 		keys:   g.keys,
 		verifier: s3api.NewVerifier(g.keys, s3api.VerifierConfig{
 			BaseDomains: g.cfg.BaseDomains,
 			Region:      g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
 		}),
 		cache:    g.cache,
-		learner:  newLearner(g.cache, time.Now),
+		learner:  newLearner(g.cache, g.opts.now),
 		uploader: multipart.NewUploader(multipart.Config{Metrics: g.metrics, Log: g.log, Faults: g.faults}),
-		metrics:  g.metrics, log: g.log, now: time.Now,
+		metrics:  g.metrics, log: g.log, now: g.opts.now,
 	}
 	g.state = newGatewayState(g)
 	g.service.control = &control{state: g.state}

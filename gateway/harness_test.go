@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,14 @@ type testGateway struct {
 	client *s3.Client
 	url    string
 	stop   func()
+	ahead  atomic.Int64 // of the gateway's clock against time.Now
 }
+
+// now is the gateway's clock.
+func (g *testGateway) now() time.Time { return time.Now().Add(time.Duration(g.ahead.Load())) }
+
+// wait lets time pass for the gateway.
+func (g *testGateway) wait(d time.Duration) { g.ahead.Add(int64(d)) }
 
 // startGateway runs a gateway; change adapts the configuration first. It ends with the test, or by stop.
 func startGateway(t *testing.T, dir string, change func(*config.Config)) *testGateway {
@@ -49,14 +57,15 @@ func startGateway(t *testing.T, dir string, change func(*config.Config)) *testGa
 	if os.Getenv("UNISTORE_TEST_LOG") != "" {
 		log = zerolog.New(zerolog.NewTestWriter(t))
 	}
-	g, err := New(t.Context(), cfg, Options{Log: log, Version: "test"})
+	tg := &testGateway{}
+	g, err := New(t.Context(), cfg, Options{Log: log, Version: "test", now: tg.now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx) }()
-	tg := &testGateway{Gateway: g, t: t, cfg: cfg, url: "http://" + g.Addresses()[0]}
+	tg.Gateway, tg.t, tg.cfg, tg.url = g, t, cfg, "http://"+g.Addresses()[0]
 	stopped := false
 	tg.stop = func() {
 		if stopped {

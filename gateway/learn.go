@@ -235,7 +235,7 @@ func open(ctx context.Context, t target, key string, want byterange.Spec, old *o
 			stream.Body.Close()
 			return out, nil
 		}
-		out.first = &cache.First{Range: stream.Range, Body: stream.Body}
+		out.first = &cache.First{Range: stream.Range, Body: t.fetching(stream.Body)}
 		return out, nil
 	case errors.Is(err, upstream.NotModified) && old != nil:
 		return learned{attrs: *old, status: http.StatusNotModified}, nil

@@ -82,7 +82,7 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 		return nil, notFound(err, op.Key)
 	}
 	r := reader.Result()
-	x.source = sourceNames[r.Source]
+	x.source, x.served = sourceNames[r.Source], t.bytes.served
 	x.noted(readNote(l, r, mode))
 	return objectResponse(op, l.attrs, rng, reader), nil
 }
@@ -114,7 +114,7 @@ func (s *service) fetcher(t target, key, etag string) cache.FetchFunc {
 		}
 		switch {
 		case err == nil:
-			return stream.Body, nil
+			return t.fetching(stream.Body), nil
 		case errors.Is(err, upstream.Changed), errors.Is(err, upstream.NotExist), errors.Is(err, upstream.RangeError):
 			ck := t.cacheKey(key)
 			if known, ok := s.cache.Stat(ck); !ok || known.Attrs.ETag == etag {
@@ -146,8 +146,8 @@ func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api
 		return nil, err
 	}
 	s.metrics.CacheReads.WithLabelValues("bypass").Inc()
-	x.source = sourceNames[cache.SourceBypass]
-	body := &countedBody{ReadCloser: stream.Body, served: s.metrics.CacheServed.WithLabelValues("bypass")}
+	x.source, x.served = sourceNames[cache.SourceBypass], t.bytes.served
+	body := &countedBody{ReadCloser: t.fetching(stream.Body), bytes: s.metrics.CacheServed.WithLabelValues("bypass")}
 	op.HasRange = op.HasRange || opts.PartNumber != 0
 	return objectResponse(op, stream.Attrs, stream.Range, body), nil
 }

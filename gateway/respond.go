@@ -115,11 +115,11 @@ func rangeError(size int64, err error) error {
 // countedBody counts what is read of it.
 type countedBody struct {
 	io.ReadCloser
-	served prometheus.Counter
+	bytes prometheus.Counter
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.served.Add(float64(n))
+	b.bytes.Add(float64(n))
 	return n, err
 }

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"io"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"unistore/cache"
 	"unistore/config"
+	"unistore/metrics"
 	"unistore/s3api"
 	"unistore/upstream"
 )
@@ -18,6 +22,14 @@ type target struct {
 	store  *upstream.Store
 	client string // the client's name of the bucket
 	bucket string // the upstream's
+	bytes  routeBytes
+}
+
+// routeBytes counts the bytes of objects that were read through a route. What is fetched for one reader and then
+// served to many counts where it was fetched.
+type routeBytes struct {
+	fetched prometheus.Counter // from the upstream, through the cache or around it
+	served  prometheus.Counter // to clients
 }
 
 func (t target) loc(key string) upstream.Loc {
@@ -30,6 +42,11 @@ func (t target) cacheKey(key string) cache.Key {
 
 // clientKey undoes loc for a key or a common prefix of a listing.
 func (t target) clientKey(key string) string { return strings.TrimPrefix(key, t.route.Prefix) }
+
+// fetching counts what is read of an upstream's body.
+func (t target) fetching(body io.ReadCloser) io.ReadCloser {
+	return &countedBody{ReadCloser: body, bytes: t.bytes.fetched}
+}
 
 // fresh reports whether what was confirmed at checked may still be believed at now.
 func (t target) fresh(checked, now time.Time) bool {
@@ -48,6 +65,17 @@ func (t target) fresh(checked, now time.Time) bool {
 type routes struct {
 	cfg    *config.Config
 	stores map[string]*upstream.Store
+	bytes  map[string]routeBytes // by the route's name
+}
+
+func newRoutes(cfg *config.Config, stores map[string]*upstream.Store, m *metrics.Metrics) *routes {
+	r := &routes{cfg: cfg, stores: stores, bytes: map[string]routeBytes{}}
+	for _, b := range cfg.Buckets {
+		r.bytes[b.Name] = routeBytes{
+			fetched: m.RouteBytes.WithLabelValues(b.Name, "fetched"), served: m.RouteBytes.WithLabelValues(b.Name, "served"),
+		}
+	}
+	return r
 }
 
 // find returns the target of a client's bucket, or NoSuchBucket when no route takes it.
@@ -61,7 +89,9 @@ func (r *routes) find(bucket string) (target, error) {
 	if name == "" {
 		name = bucket
 	}
-	return target{route: route, store: r.stores[route.Upstream], client: bucket, bucket: name}, nil
+	return target{
+		route: route, store: r.stores[route.Upstream], client: bucket, bucket: name, bytes: r.bytes[route.Name],
+	}, nil
 }
 
 // isGlob reports whether a route's name stands for many buckets.

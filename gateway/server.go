@@ -201,6 +201,9 @@ func (s *server) account(x *exchange, status int, sent int64, err, sendErr error
 	took := time.Since(x.start)
 	s.metrics.Requests.WithLabelValues(x.name, code).Inc()
 	s.metrics.RequestSeconds.WithLabelValues(x.name).Observe(took.Seconds())
+	if x.served != nil {
+		x.served.Add(float64(sent))
+	}
 	level := zerolog.DebugLevel
 	if status >= 500 || sendErr != nil {
 		level = zerolog.WarnLevel

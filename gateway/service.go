@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"unistore/cache"
@@ -39,10 +40,11 @@ type exchange struct {
 	auth   *s3api.Auth
 	who    identity
 	op     s3api.Operation
-	name   string     // of the operation, "Unknown" until it is known
-	code   string     // S3 error code, empty for success
-	source string     // of an object's bytes: cache, fill, bypass; else empty
-	note   *cacheNote // how the cache handled a read; nil of other operations
+	name   string             // of the operation, "Unknown" until it is known
+	code   string             // S3 error code, empty for success
+	source string             // of an object's bytes: cache, fill, bypass; else empty
+	served prometheus.Counter // takes the bytes of an object that were sent; nil of other operations
+	note   *cacheNote         // how the cache handled a read; nil of other operations
 }
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.

@@ -19,6 +19,7 @@ type Metrics struct {
 	CacheBytes     *prometheus.GaugeVec   // state: capacity|resident|pinned|prefetched|reserved
 	CacheServed    *prometheus.CounterVec // source: cache|fill|bypass
 	CacheReads     *prometheus.CounterVec // result: hit|partial|miss|bypass
+	RouteBytes     *prometheus.CounterVec // route: names of the configuration; kind: fetched|served
 	CacheEvictions *prometheus.CounterVec // reason
 	CacheFillBytes *prometheus.CounterVec // cause
 	CacheErrors    *prometheus.CounterVec // kind
@@ -51,6 +52,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		CacheBytes:     b.gauges("unistore_cache_bytes", "Cache space by state.", "state"),
 		CacheServed:    b.counters("unistore_cache_served_bytes_total", "Bytes sent to clients by where they came from.", "source"),
 		CacheReads:     b.counters("unistore_cache_reads_total", "Reads by result.", "result"),
+		RouteBytes:     b.counters("unistore_route_bytes_total", "Bytes of objects read through a route: fetched from its upstream, and served to clients.", "route", "kind"),
 		CacheEvictions: b.counters("unistore_cache_evictions_total", "Blocks dropped by reason.", "reason"),
 		CacheFillBytes: b.counters("unistore_cache_fill_bytes_total", "Bytes fetched from upstreams into the cache by cause.", "cause"),
 		CacheErrors:    b.counters("unistore_cache_errors_total", "Failures that the cache survived by kind.", "kind"),
