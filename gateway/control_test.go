@@ -384,3 +384,33 @@ func TestResidency(t *testing.T) {
 		t.Errorf("%v upstream requests", n)
 	}
 }
+
+// Bytes count by route: fetched where they were fetched, served where they were sent.
+func TestRouteBytes(t *testing.T) {
+	g := controlGateway(t)
+	const size = 300_000
+	g.put("team-a", "k", bytesOf(1, size))
+	for _, r := range []struct{ bucket, key, rng string }{
+		{"team-a", "k", "bytes=65536-65545"}, // a page is fetched, 10 bytes are served
+		{"team-a", "k", "bytes=65536-65545"},
+		{"shared", "a/k", ""}, // the same object by another route: the other pages are fetched
+		{"team-b", "none", ""},
+	} {
+		_, _, err := g.get(r.bucket, r.key, r.rng)
+		if (err == nil) != (r.key != "none") {
+			t.Fatal(err)
+		}
+	}
+	g.head("team-a", "k")
+	status, text := g.operator("GET", "cache", "")
+	state := decodeJSON[cacheState](t, status, text)
+	want := map[string][2]int64{"team-a": {65536, 20}, "team-b": {0, 0}, "shared": {size - 65536, size}, "closed": {0, 0}}
+	for _, r := range state.Routes {
+		if w := want[r.Route]; r.Fetched != w[0] || r.Served != w[1] || (r.PerServed == nil) != (r.Served == 0) {
+			t.Errorf("%s: fetched %d, served %d, want %v", r.Route, r.Fetched, r.Served, w)
+		}
+	}
+	if state.Fetched != size || state.PerServed == nil || *state.PerServed != float64(size)/(size+20) || *state.HitRatio != 1.0/3 {
+		t.Errorf("%s", text)
+	}
+}
