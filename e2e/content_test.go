@@ -48,18 +48,6 @@ func (c content) bytes() []byte {
 	return p
 }
 
-// ReadAt implements io.ReaderAt.
-func (c content) ReadAt(p []byte, off int64) (int, error) {
-	n := int(min(int64(len(p)), max(c.size-off, 0)))
-	c.fill(p[:n], off)
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (c content) reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.size) }
-
 // etag is S3's ETag of a single PUT, in quotes.
 func (c content) etag() string {
 	sum := md5.Sum(c.bytes())

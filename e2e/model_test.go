@@ -149,9 +149,9 @@ func (m *model) unanswered(err error) (outcome, error) {
 func (m *model) get(ctx context.Context, c *s3.Client, r *rand.Rand, k *modelKey) (outcome, error) {
 	low := k.low()
 	off := int64(0)
-	_, any, ok := k.find(low, func(w modelWrite) bool { return w.tag != "" })
+	_, w, ok := k.find(low, func(w modelWrite) bool { return w.tag != "" })
 	if ok && r.IntN(4) > 0 {
-		off = r.Int64N(any.size)
+		off = r.Int64N(w.size)
 	}
 	length := 1 + r.Int64N(1<<uint(10+r.IntN(13))) // 1 KiB to 4 MiB
 	in := &s3.GetObjectInput{Bucket: &m.bucket, Key: &k.name, Range: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+length-1))}
@@ -199,7 +199,7 @@ func (m *model) noBody(k *modelKey, low int, off int64, err error) (outcome, err
 	if !errors.As(err, &api) {
 		return m.unanswered(err)
 	}
-	match := func(modelWrite) bool { return false }
+	var match func(modelWrite) bool
 	switch api.ErrorCode() {
 	case "NoSuchKey":
 		match = func(w modelWrite) bool { return w.tag == "" }
