@@ -158,7 +158,8 @@ func (g *Gateway) openCache() error {
 	g.cache, err = cache.Open(cache.Config{
 		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
 		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree,
-		Handles: g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
+		PinLimit: pinLimit(c.PinLimit),
+		Handles:  g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 		Now: g.opts.now,
 	})
 	if err != nil {
@@ -166,6 +167,14 @@ func (g *Gateway) openCache() error {
 	}
 	g.closers = append(g.closers, g.cache.Close)
 	return nil
+}
+
+// pinLimit is what the cache takes for the configuration's share; there 0 allows no hard pins.
+func pinLimit(share float64) float64 {
+	if share == 0 {
+		return -1
+	}
+	return share
 }
 
 // compose makes the service and the rim in front of it.

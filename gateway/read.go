@@ -65,12 +65,14 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	}
 	if rng.Empty() {
 		drop()
+		x.pinned(cache.PinResult{})
 		return objectResponse(op, l.attrs, rng, nil), nil
 	}
 	reader, err := s.cache.Read(ctx, cache.ReadRequest{
 		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
 		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag),
 		NoStore: mode.noStore || l.stale, OnlyCached: mode.onlyCached,
+		Pin: x.pinRequest(),
 	})
 	if err != nil {
 		x.noted(failedNote(err))
@@ -84,6 +86,7 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	r := reader.Result()
 	x.source, x.served = sourceNames[r.Source], t.bytes.served
 	x.noted(readNote(l, r, mode))
+	x.pinned(r.Pin)
 	return objectResponse(op, l.attrs, rng, reader), nil
 }
 
@@ -148,6 +151,7 @@ func (s *service) getDirect(ctx context.Context, x *exchange, t target, op s3api
 	s.metrics.CacheReads.WithLabelValues("bypass").Inc()
 	x.source, x.served = sourceNames[cache.SourceBypass], t.bytes.served
 	body := &countedBody{ReadCloser: t.fetching(stream.Body), bytes: s.metrics.CacheServed.WithLabelValues("bypass")}
+	x.pinned(cache.PinResult{Refused: stream.Range.Len})
 	op.HasRange = op.HasRange || opts.PartNumber != 0
 	return objectResponse(op, stream.Attrs, stream.Range, body), nil
 }

@@ -44,6 +44,9 @@ func (x *exchange) annotate(res *s3api.Response) {
 		return
 	}
 	res.Set("Cache-Status", x.note.String())
+	if x.pin != nil && x.pin.done {
+		res.Set("Unistore-Pin-Status", x.pin.String())
+	}
 	elapsed := float64(time.Since(x.start).Microseconds()) / 1e3
 	res.Set("Server-Timing", "unistore;dur="+strconv.FormatFloat(elapsed, 'f', 3, 64)) // milliseconds
 }

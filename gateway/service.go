@@ -45,6 +45,7 @@ type exchange struct {
 	source string             // of an object's bytes: cache, fill, bypass; else empty
 	served prometheus.Counter // takes the bytes of an object that were sent; nil of other operations
 	note   *cacheNote         // how the cache handled a read; nil of other operations
+	pin    *pinning           // what it pins; nil for nothing
 }
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.
@@ -101,6 +102,7 @@ func (s *service) answer(ctx context.Context, x *exchange) (*s3api.Response, err
 		s.countAuth(x, err)
 		return nil, err
 	}
+	x.pin = s.pins(x)
 	if op, ok := x.op.(s3api.ListBuckets); ok {
 		return s.listBuckets(ctx, x, op)
 	}
