@@ -8,10 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"unistore/byterange"
 	"unistore/faults"
@@ -52,11 +55,14 @@ type model struct {
 	versions map[string]map[string][]byte // name, ETag
 	failed   atomic.Int64
 	reads    atomic.Int64
+	clock    *testClock // of leases
+	granted  atomic.Int64
+	refused  atomic.Int64
 }
 
 func runModel(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	m := &model{versions: map[string]map[string][]byte{}}
+	m := &model{versions: map[string]map[string][]byte{}, clock: newTestClock()}
 	m.env = newEnv(t, func(c *Config) {
 		c.BlockSize = page << r.IntN(3)
 		c.Size = c.BlockSize * int64(8+r.IntN(24))
@@ -64,6 +70,8 @@ func runModel(t *testing.T, seed uint64) {
 		c.Ahead = 1 + r.IntN(4)
 		c.Handles = 4 + r.IntN(20)
 		c.MaxObjects = stripes * (1 + r.IntN(3))
+		c.PinLimit = .1 + .8*r.Float64()
+		c.Now = m.clock.now
 	})
 	m.breakBodies(r.Uint64())
 	for i := range 6 {
@@ -88,15 +96,24 @@ func runModel(t *testing.T, seed uint64) {
 		m.c.retryRecords()
 		m.idle()
 		m.checkDisk()
+		m.c.expirePins()
+		m.c.writePins()
+		pins := m.states()
 		if phase == 1 {
 			m.crash()
 			m.open()
 		} else {
 			m.restart()
 		}
+		// A query that holds nothing any more has no lease after a restart.
+		pins = slices.DeleteFunc(pins, func(s string) bool { return strings.HasSuffix(s, " soft 0/0 hard 0/0") })
+		if again := m.states(); !slices.Equal(pins, again) {
+			t.Errorf("pins before the restart %v, after %v", pins, again)
+		}
 		m.idle()
 		m.checkDisk()
 	}
+	t.Logf("%d reads, %d failed; %d pins granted, %d refused", m.reads.Load(), m.failed.Load(), m.granted.Load(), m.refused.Load())
 	if n, all := m.failed.Load(), m.reads.Load(); n*2 > all {
 		t.Errorf("%d of %d reads failed", n, all)
 	}
@@ -179,8 +196,37 @@ func (m *model) step(r *rand.Rand) {
 			}
 			m.mu.RUnlock()
 		}
+	case n < 20:
+		m.changePins(r)
 	default:
 		m.readSome(r, name)
+	}
+	m.checkLimits()
+}
+
+func (m *model) changePins(r *rand.Rand) {
+	query := fmt.Sprint("q", r.IntN(4))
+	switch r.IntN(4) {
+	case 0:
+		m.c.Unpin(query)
+	case 1:
+		m.c.Renew(query, time.Duration(r.IntN(100))*time.Second)
+	case 2:
+		m.clock.advance(time.Duration(r.IntN(20)) * time.Second)
+	case 3:
+		for _, s := range m.c.Pins() {
+			if !s.Until.After(m.clock.now().Add(-time.Minute)) || s.SoftBlocks < 0 || s.HardBytes < 0 {
+				m.t.Errorf("%+v at %v", s, m.clock.now())
+			}
+		}
+	}
+}
+
+// checkLimits checks what must hold at any moment: pinned <= pin limit <= size, and use <= size.
+func (m *model) checkLimits() {
+	s := m.c.Stats()
+	if s.Pinned > s.PinLimit || s.PinLimit > s.Capacity || s.Resident+s.Reserved > s.Capacity {
+		m.t.Errorf("%+v", s)
 	}
 }
 
@@ -199,6 +245,11 @@ func (m *model) readSome(r *rand.Rand, name string) {
 		Key: keyOf(name), Attrs: a, Range: rng, Fetch: m.o.fetch(name, a.ETag),
 		NoStore: r.IntN(20) == 0, OnlyCached: r.IntN(20) == 0,
 	}
+	if r.IntN(3) == 0 {
+		req.Pin = &PinRequest{
+			Query: fmt.Sprint("q", r.IntN(4)), Kind: PinSoft + PinKind(r.IntN(2)), TTL: time.Duration(1+r.IntN(60)) * time.Second,
+		}
+	}
 	if r.IntN(3) == 0 && !req.OnlyCached {
 		first := rng
 		if r.IntN(2) == 0 {
@@ -215,6 +266,7 @@ func (m *model) readSome(r *rand.Rand, name string) {
 		return
 	}
 	defer rd.Close()
+	m.checkPinned(&req, rd.Result().Pin)
 	var out bytes.Buffer
 	limit := rng.Len
 	switch r.IntN(5) {
@@ -234,6 +286,21 @@ func (m *model) readSome(r *rand.Rand, name string) {
 	}
 	if err != nil {
 		m.expected(err)
+	}
+}
+
+// checkPinned checks what became of a pin.
+func (m *model) checkPinned(req *ReadRequest, got PinResult) {
+	switch {
+	case req.Pin == nil && got == PinResult{}:
+		return
+	case req.Pin == nil || got.Bytes < 0 || got.Refused < 0 || got.Bytes+got.Refused != req.Range.Len,
+		(got.Kind == PinNone) != (got.Bytes == 0), got.Bytes > 0 && got.Kind != req.Pin.Kind:
+		m.t.Errorf("%+v of %v: %+v", req.Pin, req.Range, got)
+	case got.Refused > 0:
+		m.refused.Add(1)
+	default:
+		m.granted.Add(1)
 	}
 }
 

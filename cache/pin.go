@@ -174,10 +174,15 @@ func (r *Reader) pinBlockLocked(l *lease, k placeKey) {
 	}
 	p := c.mu.placeOf(k)
 	c.mu.hold(l, p, r.req.Pin.Kind)
-	if pages := r.pagesOf(k, b); pages.Count() > 0 {
-		c.mu.promise(p, &pages)
-		r.pinned = append(r.pinned, p)
+	pages := r.pagesOf(k, b)
+	if pages.Count() == 0 {
+		return
 	}
+	if r.req.Pin.Kind != PinHard {
+		pages = meta.Pages{} // only a hard pin has paid for them, if the place is hard
+	}
+	c.mu.promise(p, &pages)
+	r.pinned = append(r.pinned, p)
 }
 
 // growthOf returns what a hard pin on k, which is b's place, and the promise of pages would add to pins.hard.

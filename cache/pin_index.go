@@ -54,8 +54,8 @@ type place struct {
 	b       *block      // nil: not there
 	holds   []hold      // in the order they came
 	charge  int64       // in pins.hard; 0 unless hard
-	want    *meta.Pages // promised to open readers; nil for none
-	readers int         // that want has promises to
+	want    *meta.Pages // that open readers bring and have paid for; nil for none
+	readers int         // who bring what is missing
 }
 
 type hold struct {
@@ -198,9 +198,20 @@ func (x *index) dropPlace(p *place) {
 func (x *index) endHold(p *place, i int) {
 	l := p.holds[i].lease
 	delete(l.places, p)
-	if !l.ended {
+	if !l.ended && !x.heldAgain(l, p) {
 		x.pins.queue = append(x.pins.queue, pinChange{pin: p.record(l, PinNone), remove: true})
 	}
+}
+
+// heldAgain reports whether l holds the same block of the same version again: p's was forgotten meanwhile, and then
+// the upstream confirmed it. The record is the new hold's by now.
+func (x *index) heldAgain(l *lease, p *place) bool {
+	v := x.versions[p.v.id]
+	if v == nil || v == p.v {
+		return false
+	}
+	_, held := l.places[x.pins.places[placeKey{v, p.index}]]
+	return held
 }
 
 func (x *index) forgetPlace(p *place) {
@@ -331,9 +342,13 @@ func (x *index) end(l *lease) {
 	x.pins.queue = append(x.pins.queue, pinChange{lease: &meta.Lease{ID: l.id}, remove: true})
 }
 
-// promise makes sure that p keeps its pins and the charge for pages until the reader who wants them has left.
+// promise makes sure that p keeps its pins, and the charge for pages if it is hard, until the reader who brings them has
+// left.
 func (x *index) promise(p *place, pages *meta.Pages) {
 	p.readers++
+	if pages.Count() == 0 {
+		return
+	}
 	if p.want == nil {
 		p.want = new(meta.Pages)
 	}

@@ -523,3 +523,51 @@ func TestPinsWithABrokenDatabase(t *testing.T) {
 	e.open()
 	e.wantStates("q soft 0/0 hard 2/8")
 }
+
+// A version that is forgotten while a reader has pins promised, and then confirmed, is pinned again under the same name:
+// the first reader's end must not take the second one's record.
+func TestPinsOfAVersionThatComesBack(t *testing.T) {
+	e, _ := newPinEnv(t)
+	a := e.o.put("k", 4*blockLen)
+	learn := func() { e.c.Learn(keyOf("k"), e.c.Begin(keyOf("k")), a) }
+	learn()
+	req := e.request("k", 0, 4*blockLen)
+	req.Pin = &PinRequest{Query: "q", Kind: PinHard}
+	r, err := e.c.Read(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.c.Forget(keyOf("k"))
+	learn()
+	e.pinned("q", PinHard, "k", 0, 4*blockLen)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.idle()
+	e.wantStates("q soft 0/0 hard 4/16")
+	e.c.writePins()
+	e.crash()
+	e.open()
+	e.wantStates("q soft 0/0 hard 4/16")
+}
+
+func TestSoftPinsDoNotMakeHardOnesGrow(t *testing.T) {
+	e, _ := newPinEnv(t)
+	e.o.put("k", 40*blockLen)
+	for i := range int64(32) {
+		e.pinned("q", PinHard, "k", i*blockLen, 2*page)
+	}
+	full := e.c.Stats()
+	if full.Pinned != full.PinLimit {
+		t.Fatalf("%+v", full)
+	}
+	req := e.request("k", 0, 8*blockLen)
+	req.Pin = &PinRequest{Query: "r", Kind: PinSoft}
+	if res := e.do(req); res.Source != SourceFill && res.Source != SourceBypass {
+		t.Errorf("%+v", res)
+	}
+	e.idle()
+	if s := e.c.Stats(); s.Pinned != full.Pinned {
+		t.Errorf("%d bytes are pinned hard, the limit is %d", s.Pinned, s.PinLimit)
+	}
+}
