@@ -122,6 +122,14 @@ func (b *block) setVerified(p int) {
 	*verified |= 1 << (p % 64)
 }
 
+// unverify makes every page be checked before it is served again.
+func (b *block) unverify() {
+	b.verified = 0
+	if b.ext != nil {
+		clear(b.ext.verified[:])
+	}
+}
+
 // count returns the number of valid pages.
 func (b *block) count() int {
 	n := bits.OnesCount64(b.valid)

@@ -75,6 +75,7 @@ type Config struct {
 	MaxRun                      int64   // bytes of one upstream request; 16 MiB, less when Size is small
 	Ahead                       int     // runs that a reader has under way at most; 4
 	Handles                     int     // open block files; 4096
+	Scrub                       int64   // bytes a second that the background check of all pages reads; 0: none
 	MaxObjects                  int     // objects whose metadata is in memory; 131072
 
 	Metrics *metrics.Metrics
@@ -83,6 +84,7 @@ type Config struct {
 
 	BootID string        // of the machine; read from the kernel
 	Tick   time.Duration // between two rounds of maintenance; 1 s
+	Probe  time.Duration // from a failure of the disk to the first probe, see breaker.go; 1 s
 
 	Now func() time.Time // the clock of leases and of Entry.Checked; time.Now
 }
@@ -92,18 +94,23 @@ type Cache struct {
 	cfg     Config
 	math    blockMath
 	db      *meta.DB
-	dev     device.Device
+	dev     device.Device  // outcomes are seen by guard
+	probed  device.Device  // the same, unseen
+	place   device.Reviver // the same, when it is one; or nil
+	guard   *guard
 	meters  *meters
 	log     burstLog
-	lock    *os.File
+	lock    *os.File // owned by maintenance while that runs
 	objects *objects
 	handles *handles
 
 	runPages   int64         // of one upstream request at most
 	aheadPages int64         // a reader's fills end at most that far from it
 	fileID     atomic.Uint64 // the last one given out
+	leaseEnd   uint64        // file ids of this run are below
 	retry      retries
-	pinIO      sync.Mutex // orders the database writes of pins; before mu
+	unsure     atomic.Bool // see suspect
+	pinIO      sync.Mutex  // orders the database writes of pins; before mu
 
 	mu struct {
 		sync.Mutex
@@ -166,6 +173,9 @@ func (cfg *Config) setDefaults() {
 	if cfg.Tick == 0 {
 		cfg.Tick = time.Second
 	}
+	if cfg.Probe == 0 {
+		cfg.Probe = firstProbe
+	}
 }
 
 func (cfg *Config) validate() error {
@@ -178,7 +188,7 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("cache: block size %d is not a power of two from %d to %d", cfg.BlockSize, MinBlockSize, MaxBlockSize)
 	case cfg.Size < cfg.BlockSize:
 		return fmt.Errorf("cache: size %d is smaller than a block (%d)", cfg.Size, cfg.BlockSize)
-	case cfg.ReserveFree < 0 || cfg.MaxRun < 0 || cfg.Ahead < 0 || cfg.Handles < 0 || cfg.MaxObjects < 0:
+	case cfg.ReserveFree < 0 || cfg.MaxRun < 0 || cfg.Ahead < 0 || cfg.Handles < 0 || cfg.MaxObjects < 0 || cfg.Scrub < 0:
 		return errors.New("cache: a limit is negative")
 	case cfg.LowWatermark < 0 || cfg.LowWatermark > cfg.HighWatermark || cfg.HighWatermark > 1:
 		return fmt.Errorf("cache: watermarks %v and %v are not 0 <= low <= high <= 1", cfg.LowWatermark, cfg.HighWatermark)
@@ -195,6 +205,15 @@ func (cfg *Config) validate() error {
 // runShare: one run takes at most this part of the cache, so that readers on a small cache do not
 // push each other's pages out before they are read.
 const runShare = 16
+
+// emptyIndex begins with nothing known.
+func (c *Cache) emptyIndex() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.index = newIndex(c.math, newPolicy(c.cfg.Policy))
+	c.mu.policy.budget = int64(c.cfg.Unread*float64(c.cfg.Size)) / PageSize
+	c.mu.resident = 0
+}
 
 // Open opens the cache in cfg.Dir and loads its index. It fails with ErrInUse when another process has it,
 // before anything is touched.
@@ -222,33 +241,39 @@ func open(cfg Config, lock *os.File) (*Cache, error) {
 		}
 		cfg.Device = dir
 	}
+	place, _ := cfg.Device.(device.Reviver)
 	if cfg.Faults != nil {
 		cfg.Device = device.NewFault(cfg.Device, cfg.Faults)
 	}
 	c := &Cache{
-		cfg: cfg, db: cfg.DB, dev: cfg.Device, lock: lock,
+		cfg: cfg, db: cfg.DB, probed: cfg.Device, place: place, lock: lock,
 		math:   blockMath{cfg.BlockSize / PageSize},
 		meters: newMeters(cfg.Metrics),
 		log:    burstLog{log: cfg.Log},
 		kick:   make(chan struct{}, 1),
 	}
+	c.guard = newGuard(cfg.Probe, c.tripped)
+	c.dev = watched{cfg.Device, c.guard}
+	c.meterSides()
 	c.runPages = max(1, min(cfg.MaxRun, cfg.Size/runShare)/PageSize)
 	c.aheadPages = c.runPages * int64(max(1, cfg.Ahead))
 	c.handles = newHandles(c.dev, cfg.Handles)
 	c.objects = newObjects(c, cfg.MaxObjects)
-	c.mu.index = newIndex(c.math, newPolicy(cfg.Policy))
-	c.mu.policy.budget = int64(cfg.Unread*float64(cfg.Size)) / PageSize
+	c.emptyIndex()
 	c.mu.fills = make(map[*fill]struct{})
 	c.mu.limit = cfg.Size
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.meters.capacity.Set(float64(cfg.Size))
-	if err := c.recover(); err != nil {
+	if err := c.recoverOrReset(); err != nil {
 		c.cancel()
 		c.bg.Wait()
 		return nil, err
 	}
 	c.measureDisk()
 	c.bg.Go(c.maintain)
+	if cfg.Scrub > 0 {
+		c.bg.Go(c.scrub)
+	}
 	return c, nil
 }
 
@@ -272,6 +297,7 @@ func (c *Cache) Close() error {
 	c.writeUsed()
 	c.discardEnded()
 	c.retryRecords()
+	c.settle()
 	c.handles.close()
 	run := c.run()
 	run.Clean = true

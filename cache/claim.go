@@ -10,6 +10,9 @@ import (
 var errAround = errors.New("served around the cache")
 
 // errTaken: the page that a fill was to start with is there or on its way by now.
+// errBypassed: the disk or the database is out of use.
+var errBypassed = fmt.Errorf("%w: the cache is bypassed", errAround)
+
 var errTaken = errors.New("page is taken")
 
 // claimTries is how often claim makes room and tries again; others may take it in between.
@@ -25,6 +28,10 @@ func (c *Cache) claim(f *fill, to int64, contiguous bool) error {
 		if c.mu.closed {
 			c.mu.Unlock()
 			return ErrClosed
+		}
+		if !c.guard.stores() {
+			c.mu.Unlock()
+			return errBypassed
 		}
 		if f.v.gone {
 			c.mu.Unlock()

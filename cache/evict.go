@@ -24,8 +24,8 @@ func (c *Cache) wakeMaintenance() {
 	}
 }
 
-// maintain ends expired leases, removes dead blocks, keeps the cache below its watermarks and the disk above its reserve, and
-// writes recency back, until Close.
+// maintain ends expired leases, removes dead blocks, keeps the cache below its watermarks and the disk above its
+// reserve, writes recency back, and takes care of a disk or database that fails, until Close.
 func (c *Cache) maintain() {
 	tick := time.NewTicker(c.cfg.Tick)
 	defer tick.Stop()
@@ -36,7 +36,11 @@ func (c *Cache) maintain() {
 			return
 		case <-c.kick:
 		case <-tick.C:
-			c.retryRecords()
+			c.watch()
+			if !c.guard.bypassed() {
+				c.retryRecords()
+				c.settle()
+			}
 			if time.Since(written) >= usedEvery {
 				c.writeUsed()
 				written = time.Now()
@@ -44,40 +48,43 @@ func (c *Cache) maintain() {
 		}
 		c.expirePins()
 		c.discardEnded()
+		if c.guard.bypassed() {
+			continue // files can not be removed, or are gone: see resync
+		}
 		c.emptyTrash()
 		c.measureDisk()
 		c.evict()
 	}
 }
 
-// measureDisk lowers the limit when the disk has less than ReserveFree to give beyond it, and raises it
+// measureDisk lowers the limit when the disk has less to give than Size, beyond ReserveFree, and raises it
 // again.
 func (c *Cache) measureDisk() {
-	limit := c.cfg.Size
-	if c.cfg.ReserveFree > 0 {
-		free, err := c.dev.Free()
-		if err != nil {
-			c.survived(kindRead, err)
-			return
-		}
-		c.mu.Lock()
-		limit = min(limit, max(0, c.mu.resident+free-c.cfg.ReserveFree))
-		c.mu.Unlock()
+	free, err := c.dev.Free()
+	if err != nil {
+		c.survived(kindRead, err)
+		return
 	}
+	free = min(free, c.cfg.Size) // more makes no difference
 	c.mu.Lock()
-	c.mu.limit = limit
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.mu.limit = min(c.cfg.Size, max(0, c.mu.resident+free-c.cfg.ReserveFree))
 }
 
-// evict brings the cache to the low watermark when it is above the high one.
+// evict brings the cache to the low watermark when it is above the high one. On a full disk of which nothing is to
+// be left free, only fills evict, what they need: others may have filled it. It stops when files can not be
+// removed, and does nothing while some wait for it: evicting more would free nothing.
 func (c *Cache) evict() {
-	c.mu.Lock()
-	why := reasonSize
-	if c.mu.limit < c.cfg.Size {
-		why = reasonReserve
+	if c.retry.pending() {
+		return
 	}
-	high := int64(c.cfg.HighWatermark * float64(c.mu.limit))
-	low := int64(c.cfg.LowWatermark * float64(c.mu.limit))
+	c.mu.Lock()
+	why, limit := reasonSize, c.cfg.Size
+	if c.mu.limit < limit && c.cfg.ReserveFree > 0 {
+		why, limit = reasonReserve, c.mu.limit
+	}
+	high := int64(c.cfg.HighWatermark * float64(limit))
+	low := int64(c.cfg.LowWatermark * float64(limit))
 	excess := c.mu.resident + c.mu.reserved - low
 	if c.mu.resident+c.mu.reserved <= high {
 		excess = 0
@@ -90,10 +97,9 @@ func (c *Cache) evict() {
 			excess -= c.mu.bytes(b)
 		}
 		c.mu.Unlock()
-		if len(victims) == 0 {
+		if len(victims) == 0 || c.removeFiles(victims) > 0 {
 			return
 		}
-		c.removeFiles(victims)
 	}
 }
 
@@ -137,8 +143,8 @@ func (c *Cache) emptyTrash() {
 
 // removeFiles removes dead blocks without users: first their records say that the files do not count,
 // then the files go, then the records. Only then their space is free. What can not be removed now stays
-// counted and is tried again.
-func (c *Cache) removeFiles(blocks []*block) {
+// counted and is tried again; removeFiles returns how many that are.
+func (c *Cache) removeFiles(blocks []*block) (failed int) {
 	var intent, forget meta.Changes
 	c.mu.Lock()
 	for _, b := range blocks {
@@ -159,6 +165,7 @@ func (c *Cache) removeFiles(blocks []*block) {
 			if err := c.dev.Remove(b.fileID); err != nil {
 				c.survived(kindRemove, err)
 				c.retry.addBlock(b)
+				failed++
 				continue
 			}
 			forget.DeleteBlock(b.fileID)
@@ -171,11 +178,13 @@ func (c *Cache) removeFiles(blocks []*block) {
 	if err := c.db.Write(&forget, false); err != nil {
 		c.survived(kindMeta, err)
 		c.retry.addChanges(forget)
+		c.suspect()
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.mu.resident -= removed
 	c.spaceLocked()
-	c.mu.Unlock()
+	return failed
 }
 
 // touchLocked says that r reads b now.

@@ -330,15 +330,19 @@ func TestNoHandlesIsServedAround(t *testing.T) {
 	}
 }
 
-func TestMemDevice(t *testing.T) {
-	dev := &device.Mem{Capacity: 3 * blockLen}
-	e := newEnv(t, func(c *Config) { c.Device = dev })
-	e.o.put("k", 8*blockLen)
-	for range 3 {
-		e.read("k", 0, 8*blockLen)
+// TestFullDisk is a cache on a disk smaller than it: it turns over all the same.
+func TestFullDisk(t *testing.T) {
+	dev := &device.Mem{Capacity: 8 * blockLen}
+	e := newEnv(t, func(c *Config) { c.Device, c.MaxRun = dev, blockLen })
+	e.o.put("k", 32*blockLen)
+	for i := range int64(32) {
+		e.read("k", i*blockLen, blockLen)
 	}
-	if e.errorCount(kindWrite) == 0 {
-		t.Error("the device was never full")
+	e.wantFetches(32)
+	e.read("k", 31*blockLen, blockLen)
+	e.wantFetches(0)
+	if s := e.c.Stats(); s.Resident > dev.Capacity || s.Resident < dev.Capacity/2 {
+		t.Errorf("%d bytes on a disk of %d", s.Resident, dev.Capacity)
 	}
 	e.idle()
 }

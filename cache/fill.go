@@ -81,10 +81,17 @@ func (c *Cache) newFill(r *Reader, start int64) *fill {
 // On error the claims are undone and nothing runs.
 func (c *Cache) launch(f *fill) error {
 	c.mu.Lock()
-	if c.mu.closed {
+	var refused error
+	switch {
+	case c.mu.closed:
+		refused = ErrClosed
+	case !c.guard.stores():
+		refused = errBypassed
+	}
+	if refused != nil {
 		c.mu.Unlock()
-		c.finish(f, ErrClosed)
-		return ErrClosed
+		c.finish(f, refused)
+		return refused
 	}
 	f.v.refs++
 	c.mu.fills[f] = struct{}{}

@@ -3,13 +3,18 @@ package cache
 import (
 	"container/list"
 	"errors"
+	"fmt"
 	"sync"
 
 	"unistore/cache/device"
 )
 
-// errHandles: as many block files are in use as may be open.
+// errHandles: as many block files are in use as may be open, or the process has no file descriptor left.
 var errHandles = errors.New("too many open block files")
+
+// shedWhenOut is the part of the idle files that is closed when there is no descriptor left: connections need
+// them more.
+const shedWhenOut = 2
 
 // handles shares open block files between readers and fills, and keeps at most max open: idle ones go, least
 // recently used first; when all are in use, errHandles.
@@ -62,13 +67,7 @@ func (h *handles) get(ref device.Ref, create bool) (*handle, error) {
 	h.mu.inUse++ // a place for the file about to be opened
 	h.mu.Unlock()
 
-	var f device.File
-	var err error
-	if create {
-		f, err = h.dev.Create(ref)
-	} else {
-		f, err = h.dev.Open(ref)
-	}
+	f, err := h.open(ref, create)
 
 	h.mu.Lock()
 	h.mu.inUse--
@@ -91,6 +90,27 @@ func (h *handles) get(ref device.Ref, create bool) (*handle, error) {
 	return hd, nil
 }
 
+// open opens a file. When descriptors are short it closes idle files and tries once more.
+func (h *handles) open(ref device.Ref, create bool) (device.File, error) {
+	open := h.dev.Open
+	if create {
+		open = h.dev.Create
+	}
+	f, err := open(ref)
+	if err == nil || !outOfFiles(err) {
+		return f, err
+	}
+	h.mu.Lock()
+	n := h.mu.idle.Len()
+	closing := h.closeIdleLocked(n / shedWhenOut)
+	h.mu.Unlock()
+	closeAll(closing)
+	if f, err = open(ref); outOfFiles(err) {
+		err = fmt.Errorf("%w: %w", errHandles, err)
+	}
+	return f, err
+}
+
 func (h *handles) useLocked(hd *handle) {
 	if hd.refs == 0 {
 		h.mu.inUse++
@@ -103,9 +123,12 @@ func (h *handles) useLocked(hd *handle) {
 }
 
 // overLocked takes the idle files that are too many out of the set, for the caller to close.
-func (h *handles) overLocked() []device.File {
+func (h *handles) overLocked() []device.File { return h.closeIdleLocked(len(h.mu.open) - h.max) }
+
+// closeIdleLocked takes out the n idle files that were used the longest ago, for the caller to close.
+func (h *handles) closeIdleLocked(n int) []device.File {
 	var files []device.File
-	for len(h.mu.open) > h.max && h.mu.idle.Len() > 0 {
+	for ; n > 0 && h.mu.idle.Len() > 0; n-- {
 		hd := h.mu.idle.Remove(h.mu.idle.Front()).(*handle)
 		hd.elem = nil
 		delete(h.mu.open, hd.id)
@@ -161,14 +184,22 @@ func (h *handles) drop(id uint64) {
 	}
 }
 
-// close closes all idle files, the others with their last user.
+// close closes all idle files, the others with their last user. None is opened after it.
 func (h *handles) close() {
 	h.mu.Lock()
 	h.mu.closed = true
+	h.mu.Unlock()
+	h.reset()
+}
+
+// reset lets go of all files: idle ones are closed, the others with their last user. The next get opens anew.
+func (h *handles) reset() {
+	h.mu.Lock()
 	var closing []device.File
 	for id, hd := range h.mu.open {
 		delete(h.mu.open, id)
 		if hd.gone = true; hd.refs == 0 {
+			hd.elem = nil
 			closing = append(closing, hd.File)
 		}
 	}

@@ -185,7 +185,7 @@ type env struct {
 func newEnv(t testing.TB, change func(*Config)) *env {
 	t.Helper()
 	e := &env{t: t, o: newOrigin(), dir: t.TempDir(), eng: mem.New(), f: faults.New(nil)}
-	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond}
+	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond}
 	if change != nil {
 		change(&e.cfg)
 	}

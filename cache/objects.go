@@ -3,6 +3,7 @@ package cache
 import (
 	"container/list"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"reflect"
 	"sync"
@@ -27,7 +28,9 @@ type objects struct {
 	limit int // entries of a stripe
 	seed  maphash.Seed
 	clock atomic.Uint64 // of Tokens and Forgets
-	all   [stripes]stripe
+	// void: the records are not to be trusted and neither read nor written, until discard.
+	void atomic.Bool
+	all  [stripes]stripe
 }
 
 type stripe struct {
@@ -50,9 +53,9 @@ type known struct {
 	token  Token     // of the last Learn
 	saved  time.Time // Checked in the database
 	stored bool      // there may be a record in the database
-	// gone: the object was forgotten but the record could not be deleted. The entry stays in its way.
+	// gone: the object is being forgotten. The entry is in the way of its record.
 	gone bool
-	elem *list.Element // in used; nil: not to be evicted
+	elem *list.Element // in used; nil when gone
 }
 
 func newObjects(c *Cache, limit int) *objects {
@@ -94,7 +97,9 @@ func (c *Cache) Stat(k Key) (Entry, bool) {
 	}
 	forgotten := s.mu.forgotten
 	s.mu.Unlock()
-
+	if c.objects.void.Load() {
+		return Entry{}, false
+	}
 	rec, err := c.db.Object(meta.ObjectKey(k))
 	if err != nil {
 		c.absent(err)
@@ -105,7 +110,7 @@ func (c *Cache) Stat(k Key) (Entry, bool) {
 	if e, ok, found := s.getLocked(k); found {
 		return e, ok
 	}
-	if s.mu.forgotten != forgotten {
+	if s.mu.forgotten != forgotten || c.objects.void.Load() {
 		return Entry{}, false
 	}
 	kn := &known{key: k, entry: Entry(rec), saved: rec.Checked, stored: true}
@@ -246,8 +251,11 @@ func (kn *known) worthSaving(old *known) bool {
 }
 
 // saveObject writes kn's record and deletes those of entries that left memory and have no block. The
-// caller holds s.wr.
+// caller holds s.wr. When it fails, the record may be of another version: none is trusted any more.
 func (c *Cache) saveObject(s *stripe, kn *known, save bool, evicted []*known) {
+	if c.objects.void.Load() {
+		return
+	}
 	var ch meta.Changes
 	if save {
 		ch.PutObject(meta.ObjectKey(kn.key), meta.Object(kn.entry))
@@ -257,21 +265,49 @@ func (c *Cache) saveObject(s *stripe, kn *known, save bool, evicted []*known) {
 			ch.DeleteObject(meta.ObjectKey(old.key))
 		}
 	}
-	err := c.db.Write(&ch, false)
-	if err != nil {
+	if err := c.db.Write(&ch, false); err != nil {
 		c.survived(kindMeta, err)
+		c.objects.distrust()
+		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case err != nil:
-		if kn.elem != nil && kn.stored { // the record is of another version: kn stays in its way
-			s.mu.used.Remove(kn.elem)
-			kn.elem = nil
-		}
-	case save:
+	if save {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		kn.stored, kn.saved = true, kn.entry.Checked
 	}
+}
+
+// distrust makes the records of objects void, because they may be older than what was learned or forgotten. What
+// is in memory stays.
+func (o *objects) distrust() {
+	o.void.Store(true)
+	o.c.suspect()
+}
+
+// discard deletes all records of objects if they are void, after which they are used again. Every change that began
+// before they were void has ended then, since it is made under its stripe's wr.
+func (o *objects) discard() error {
+	if !o.void.Load() {
+		return nil
+	}
+	for i := range o.all {
+		s := &o.all[i]
+		s.wr.Lock()
+		s.mu.Lock()
+		for k, kn := range s.mu.known {
+			kn.stored, kn.saved = false, time.Time{}
+			if kn.gone {
+				delete(s.mu.known, k)
+			}
+		}
+		s.mu.Unlock()
+		s.wr.Unlock()
+	}
+	if err := o.c.db.DiscardObjects(); err != nil {
+		return fmt.Errorf("discard the records of objects: %w", err)
+	}
+	o.void.Store(false)
+	return nil
 }
 
 // Forget drops all that is known of k and its blocks, and makes Tokens taken before void. When it returns no
@@ -293,16 +329,17 @@ func (c *Cache) forget(k Key) (d Dropped) {
 	s.mu.known[k] = &known{key: k, gone: true, stored: true}
 	s.mu.Unlock()
 
-	var ch meta.Changes
-	ch.DeleteObject(meta.ObjectKey(k))
-	if err := c.db.Write(&ch, false); err != nil {
-		c.survived(kindMeta, err)
-		c.retry.addChanges(ch)
-	} else {
-		s.mu.Lock()
-		delete(s.mu.known, k)
-		s.mu.Unlock()
+	if !c.objects.void.Load() {
+		var ch meta.Changes
+		ch.DeleteObject(meta.ObjectKey(k))
+		if err := c.db.Write(&ch, false); err != nil {
+			c.survived(kindMeta, err)
+			c.objects.distrust()
+		}
 	}
+	s.mu.Lock()
+	delete(s.mu.known, k)
+	s.mu.Unlock()
 	if ok {
 		d = c.dropVersion(idOf(k, e.Attrs), reasonForget)
 		d.Objects = 1

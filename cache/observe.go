@@ -21,7 +21,7 @@ const (
 	kindCorrupt errorKind = "corrupt" // a page's checksum was wrong
 	kindMeta    errorKind = "meta"    // the database failed, or a record was unreadable
 	kindNoRoom  errorKind = "no_room" // there was no space to be had at once
-	kindHandles errorKind = "handles" // too many block files in use
+	kindHandles errorKind = "handles" // too many block files in use, or no file descriptor left
 )
 
 // reason labels why a block was dropped.

@@ -92,6 +92,9 @@ func (r *Reader) begin(ctx context.Context) error {
 
 // open looks what is resident, puts the response under way to use and gets the first bytes.
 func (r *Reader) open() error {
+	if r.c.guard.bypassed() {
+		return r.bypass()
+	}
 	r.survey()
 	if r.req.OnlyCached && r.result.Source != SourceCache {
 		r.req.First.close()
@@ -107,6 +110,22 @@ func (r *Reader) open() error {
 		r.result.Source, r.result.Stored, r.result.Collapsed = SourceBypass, false, false
 		r.result.Pin.lose(r.missing)
 	}
+	return err
+}
+
+// bypass reads around the cache from the beginning.
+func (r *Reader) bypass() (err error) {
+	r.result = Result{Source: SourceBypass}
+	if r.req.Pin != nil {
+		r.result.Pin.Refused = r.req.Range.Len
+	}
+	r.missing = r.req.Range.Len
+	if r.req.OnlyCached {
+		r.req.First.close()
+		return ErrNotCached
+	}
+	r.goAroundWith(r.req.First)
+	r.cur, err = r.next()
 	return err
 }
 
@@ -185,6 +204,9 @@ func (r *Reader) next() (*span, error) {
 		}
 		if err := r.ctx.Err(); err != nil {
 			return nil, context.Cause(r.ctx)
+		}
+		if r.around == nil && r.c.guard.bypassed() && !r.req.OnlyCached {
+			r.goAround()
 		}
 		if r.around != nil {
 			return r.nextAround()

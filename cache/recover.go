@@ -51,16 +51,35 @@ func (c *Cache) run() meta.Run {
 	return meta.Run{BootID: c.cfg.BootID, BlockSize: c.cfg.BlockSize}
 }
 
+// recoverOrReset is recover; a database that turns out to be damaged is replaced by an empty one, if it can be.
+func (c *Cache) recoverOrReset() error {
+	err := c.recover()
+	if !errors.Is(err, meta.ErrCorrupt) {
+		return err
+	}
+	resetErr := c.db.Reset()
+	if errors.Is(resetErr, errors.ErrUnsupported) {
+		return err
+	}
+	if resetErr != nil {
+		return fmt.Errorf("cache: replace the damaged database: %w", errors.Join(resetErr, err))
+	}
+	c.survived(kindMeta, err)
+	c.cfg.Log.Error().Err(err).Msg("the records are damaged: starting with an empty cache")
+	c.emptyIndex()
+	return c.recover()
+}
+
 // recover loads the index. What can not be trusted is discarded: everything after a change of the block
-// size, metadata after the machine went down under a running cache (its last writes may be lost), files without
-// a record when the database is new. The normal path neither walks the directory nor looks at files.
+// size, metadata after the machine went down under a running cache (its last writes may be lost) or the database
+// has refused a change of it, files without a record when the database is new. The normal path neither walks the directory nor looks at files.
 func (c *Cache) recover() error {
 	last, err := c.db.Run()
 	if err != nil && !meta.IsAbsent(err) {
 		return fmt.Errorf("cache: read how the last run ended: %w", err)
 	}
 	known := err == nil
-	crashed := known && !last.Clean && (last.BootID != c.cfg.BootID || c.cfg.BootID == "")
+	crashed := known && !last.Clean && (last.BootID != c.cfg.BootID || c.cfg.BootID == "") || c.suspected()
 	if known && last.BlockSize != c.cfg.BlockSize {
 		c.cfg.Log.Warn().Int64("was", last.BlockSize).Int64("is", c.cfg.BlockSize).
 			Msg("the block size has changed: starting with an empty cache")
@@ -84,6 +103,10 @@ func (c *Cache) recover() error {
 		return fmt.Errorf("cache: %w", err)
 	}
 	c.fileID.Store(first - 1) // the last one used
+	c.leaseEnd = first + fileIDLease
+	if err := c.probed.Remove(probeID); err != nil {
+		c.survived(kindRemove, err)
+	}
 	if err := c.db.PutRun(c.run()); err != nil {
 		return fmt.Errorf("cache: mark the directory in use: %w", err)
 	}
@@ -92,7 +115,10 @@ func (c *Cache) recover() error {
 	}
 	if !known || crashed {
 		indexed := c.indexedFiles()
-		c.bg.Go(func() { c.sweep(first, indexed) })
+		c.bg.Go(func() {
+			c.sweep(first, indexed)
+			c.settle()
+		})
 	}
 	c.bg.Go(c.objects.expire)
 	return nil

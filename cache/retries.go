@@ -7,7 +7,7 @@ import (
 )
 
 // retries keeps what the disk or the database refused and must not be forgotten: files to remove and
-// records to delete. Maintenance tries again.
+// records of blocks to delete. Maintenance tries again.
 type retries struct {
 	mu struct {
 		sync.Mutex
@@ -28,7 +28,21 @@ func (r *retries) addChanges(ch meta.Changes) {
 	r.mu.changes = append(r.mu.changes, ch)
 }
 
-// retryRecords tries everything once more; what fails again waits for the next time.
+// empty reports whether nothing waits.
+func (r *retries) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.mu.blocks) == 0 && len(r.mu.changes) == 0
+}
+
+// pending reports whether files wait.
+func (r *retries) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.mu.blocks) > 0
+}
+
+// retryRecords tries once more, until something fails again; that and the rest wait for the next time.
 func (c *Cache) retryRecords() {
 	c.retry.mu.Lock()
 	blocks, changes := c.retry.mu.blocks, c.retry.mu.changes
@@ -43,7 +57,15 @@ func (c *Cache) retryRecords() {
 			break
 		}
 	}
-	if len(blocks) > 0 {
-		c.removeFiles(blocks)
+	for len(blocks) > 0 {
+		n := min(len(blocks), removeBatch)
+		failed := c.removeFiles(blocks[:n])
+		blocks = blocks[n:]
+		if failed > 0 {
+			c.retry.mu.Lock()
+			c.retry.mu.blocks = append(c.retry.mu.blocks, blocks...)
+			c.retry.mu.Unlock()
+			return
+		}
 	}
 }

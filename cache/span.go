@@ -60,12 +60,15 @@ func (r *Reader) secure(s *span) (ok bool, err error) {
 	return false, nil
 }
 
-// unreadable gives up a span whose file could not be opened or read: the reader goes on around the cache.
+// unreadable gives up a span whose file could not be opened, checked or read: the reader goes on around the cache.
 func (r *Reader) unreadable(s *span, err error) {
 	c := r.c
-	if errors.Is(err, errHandles) {
+	switch {
+	case errors.Is(err, errHandles):
 		c.survived(kindHandles, err)
-	} else {
+	case errors.Is(err, errNoRecord): // the file may be as good as ever
+		c.survived(kindMeta, err)
+	default:
 		c.survived(kindRead, err)
 		c.drop(s.b, reasonError)
 	}
@@ -88,13 +91,16 @@ func (s *span) release() {
 	}
 }
 
+// errNoRecord: the database failed where the checksums of a block are.
+var errNoRecord = errors.New("the checksums can not be read")
+
 // errBadPage: what the file holds is not what was written.
 var errBadPage = errors.New("checksum of a cached page is wrong")
 
 // check verifies the pages of s that were not verified in this run. errBadPage, or the device's
 // error.
 func (c *Cache) check(key Key, s *span) error {
-	_, rot := c.cfg.Faults.Fire(faults.CacheCorruptPage, key.scope())
+	fault, rot := c.cfg.Faults.Fire(faults.CacheCorruptPage, key.scope())
 	c.mu.Lock()
 	var todo meta.Pages
 	for p := s.p; p < s.p+s.pages; p++ {
@@ -123,7 +129,7 @@ func (c *Cache) check(key Key, s *span) error {
 			return fmt.Errorf("%w: the file is too short", errBadPage)
 		}
 		if rot {
-			data[0] ^= 1
+			data[fault.After%int64(len(data))] ^= 1
 			rot = false
 		}
 		if crc32.Checksum(data, castagnoli) != crc[p] {
@@ -154,8 +160,9 @@ func (c *Cache) checksums(b *block) ([]uint32, error) {
 		rec, err := c.db.Block(b.fileID)
 		switch {
 		case err != nil && !meta.IsAbsent(err):
-			return nil, err
-		case err == nil && rec.State == meta.BlockReady && len(rec.CRC) == c.math.count(b.index, b.v.size):
+			return nil, fmt.Errorf("%w: %w", errNoRecord, err)
+		case err == nil && rec.State == meta.BlockReady && rec.Object == b.v.id && rec.Index == b.index &&
+			len(rec.CRC) == c.math.count(b.index, b.v.size):
 			return rec.CRC, nil
 		}
 	}
@@ -284,23 +291,31 @@ func (r *Reader) send(w io.Writer, buffered *bufio.Writer, s *span) error {
 	return err
 }
 
-// sendFile hands a region to the connection behind w. bufio keeps the error of a failed file for good, so
-// there is no going on around the cache: the block is dropped and the response cut.
+// sendFile hands a region to the connection behind w. What is wrong with the file sends the reader around the cache
+// from where it was.
 func (r *Reader) sendFile(w *bufio.Writer, s *span, region *netx.FileRegion) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	want := region.Len
+	region.KeepErr = true
 	n, err := w.ReadFrom(region)
-	var broken *netx.FileError
-	if errors.As(err, &broken) || err == nil && n < want {
-		r.c.survived(kindRead, fmt.Errorf("sendfile: %w", errors.Join(err, io.ErrUnexpectedEOF)))
-		r.c.drop(s.b, reasonError)
+	broken := region.Err
+	if fileErr := (*netx.FileError)(nil); errors.As(err, &fileErr) { // from a w that is not over a Conn
+		broken, err = err, nil
 	}
-	if err == nil && n < want {
-		err = io.ErrUnexpectedEOF
+	if broken == nil {
+		r.advance(s, n)
+		return err
 	}
+	if !errors.Is(broken, io.ErrUnexpectedEOF) { // that is the file's doing
+		r.c.guard.failed(sideRead, broken)
+	}
+	r.c.survived(kindRead, fmt.Errorf("sendfile: %w", broken))
+	r.c.drop(s.b, reasonError)
 	r.advance(s, n)
+	s.release()
+	r.cur = nil
+	r.goAround()
 	return err
 }
 

@@ -62,7 +62,7 @@ func (c *Cache) intend(b *block, u *blockUse, fresh bool) error {
 		if err != nil {
 			return err
 		}
-		if rec.State != meta.BlockReady || len(rec.CRC) != len(crc) {
+		if rec.State != meta.BlockReady || rec.Object != b.v.id || rec.Index != b.index || len(rec.CRC) != len(crc) {
 			return meta.ErrCorrupt
 		}
 		crc = rec.CRC

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 	"unistore/config"
 	"unistore/faults"
 	"unistore/meta"
-	"unistore/meta/fault"
-	"unistore/meta/rocks"
 	"unistore/metrics"
 	"unistore/multipart"
 	"unistore/netx"
@@ -48,7 +45,7 @@ type Gateway struct {
 	registry *prometheus.Registry
 	metrics  *metrics.Metrics
 	faults   *faults.Set
-	engine   meta.Engine
+	engine   meta.Engine // of the cache's records
 	cache    *cache.Cache
 	stores   map[string]*upstream.Store
 	keys     *keyring
@@ -129,35 +126,16 @@ func (g *Gateway) openStores(ctx context.Context) error {
 	return nil
 }
 
-// openCache opens the records and the cache over them. Records that are damaged beyond opening are dropped: the
-// cache is only a cache.
+// openCache opens the records and the cache over them.
 func (g *Gateway) openCache() error {
 	c := g.cfg.Cache
-	dir := filepath.Join(c.Dir, "meta")
-	engine, err := rocks.Open(rocks.Config{Dir: dir})
-	if errors.Is(err, meta.ErrCorrupt) {
-		g.log.Error().Err(err).Msg("cache records are damaged; starting with an empty cache")
-		g.metrics.CacheErrors.WithLabelValues("meta").Inc()
-		if err := rocks.Destroy(dir); err != nil {
-			return fmt.Errorf("cache %s: %w", c.Dir, err)
-		}
-		engine, err = rocks.Open(rocks.Config{Dir: dir})
-	}
-	if err != nil {
-		return fmt.Errorf("cache %s: %w", c.Dir, err)
-	}
-	g.engine = engine
-	g.closers = append(g.closers, engine.Close)
-	if g.cfg.EnableFaults {
-		g.engine = fault.Wrap(engine, g.faults)
-	}
-	db, err := meta.NewDB(g.engine)
+	db, err := g.openRecords()
 	if err != nil {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)
 	}
 	g.cache, err = cache.Open(cache.Config{
 		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
-		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree,
+		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree, Scrub: c.Scrub,
 		PinLimit: pinLimit(c.PinLimit),
 		Handles:  g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 		Now: g.opts.now,

@@ -23,6 +23,7 @@ type Metrics struct {
 	CacheEvictions *prometheus.CounterVec // reason
 	CacheFillBytes *prometheus.CounterVec // cause
 	CacheErrors    *prometheus.CounterVec // kind
+	CacheBypassed  *prometheus.GaugeVec   // side: read|write|records; 1: out of use
 	CacheBlocks    prometheus.Gauge
 	CacheFills     prometheus.Gauge
 	Pins           *prometheus.GaugeVec   // kind: soft|hard
@@ -56,6 +57,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		CacheEvictions: b.counters("unistore_cache_evictions_total", "Blocks dropped by reason.", "reason"),
 		CacheFillBytes: b.counters("unistore_cache_fill_bytes_total", "Bytes fetched from upstreams into the cache by cause.", "cause"),
 		CacheErrors:    b.counters("unistore_cache_errors_total", "Failures that the cache survived by kind.", "kind"),
+		CacheBypassed:  b.gauges("unistore_cache_bypassed", "Sides of the cache that are out of use because the disk or the database fails.", "side"),
 		CacheBlocks:    b.gauge("unistore_cache_blocks", "Blocks in the index."),
 		CacheFills:     b.gauge("unistore_cache_fills", "Fills under way."),
 		Pins:           b.gauges("unistore_pins", "Pinned blocks by the firmest kind that holds them.", "kind"),

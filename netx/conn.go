@@ -95,7 +95,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 // ReadFrom sends all of r: a *FileRegion by sendfile, anything else through memory.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	if region, ok := r.(*FileRegion); ok {
-		return c.sendRegion(region)
+		n, err := c.sendRegion(region)
+		var broken *FileError
+		if region.KeepErr && errors.As(err, &broken) {
+			region.Err, err = err, nil
+		}
+		return n, err
 	}
 	buf, _ := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)

@@ -13,6 +13,10 @@ import (
 type FileRegion struct {
 	File     *os.File
 	Off, Len int64
+	// KeepErr puts a FileError into Err: Conn.ReadFrom ends early without an error then, so that a bufio.Writer in
+	// between, which keeps any error for good, can go on with bytes from elsewhere.
+	KeepErr bool
+	Err     error
 }
 
 // FileError is a failure of the file of a FileRegion; the connection is sound. A file that ends before

@@ -4,6 +4,7 @@
 package device
 
 import (
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -31,6 +32,19 @@ type Device interface {
 	Walk(fn func(id uint64) error) error
 	// Free returns the bytes that the device could still take.
 	Free() (int64, error)
+}
+
+// ErrGone says that the directory of the block files was removed, replaced or unmounted.
+var ErrGone = errors.New("the directory of the block files is gone")
+
+// Reviver is a Device whose files are in a place that can go away and come back.
+type Reviver interface {
+	Device
+	// Check fails with ErrGone when the place is not the one that the device uses. It is cheap.
+	Check() error
+	// Revive makes the device use the place as it is now. A place that was only removed is made again; not one
+	// whose file system is not there: the files would land on another. Then the error is ErrGone.
+	Revive() error
 }
 
 // File is an open block file; offsets never written read as zeros or are past the end.

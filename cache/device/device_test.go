@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"unistore/cache/device"
 	"unistore/cache/device/devicetest"
 	"unistore/faults"
@@ -118,5 +120,111 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%+v: %s = %v, want %v", test.fault, op, err, want)
 			}
 		}
+	}
+}
+
+func TestPartialWrites(t *testing.T) {
+	ref, set := device.Ref{ID: 1}, faults.New(nil)
+	d := device.NewFault(new(device.Mem), set)
+	f, err := d.Create(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{faults.CacheWriteError, faults.CacheReadError} {
+		if err := set.Put(faults.Fault{Name: name, After: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := f.WriteAt([]byte("bytes"), 0); n != 3 || !errors.Is(err, syscall.EIO) {
+		t.Errorf("WriteAt = %d, %v", n, err)
+	}
+	if n, err := f.ReadAt(make([]byte, 5), 0); n != 3 || !errors.Is(err, syscall.EIO) {
+		t.Errorf("ReadAt = %d, %v", n, err)
+	}
+	set.Clear()
+	if err := set.Put(faults.Fault{Name: faults.CacheReadError, Delay: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.ReadAt(make([]byte, 3), 0); n != 3 || err != nil {
+		t.Errorf("slow ReadAt = %d, %v", n, err)
+	}
+}
+
+// TestRevive removes and replaces a directory under its Device.
+func TestRevive(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "cache", "blocks")
+	d, err := device.NewDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	works := func() error {
+		f, err := d.Create(device.Ref{ID: 1})
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Close(), d.Remove(1))
+	}
+	file := func() error { return os.WriteFile(root, nil, 0o600) }
+	steps := []struct {
+		name    string
+		do      func() error
+		revives bool
+	}{
+		{"removed", func() error { return nil }, true},
+		{"its parent removed", func() error { return os.Remove(filepath.Dir(root)) }, true},
+		{"replaced", func() error { return os.Mkdir(root, 0o700) }, true},
+		{"a file", file, false},
+	}
+	for _, step := range steps {
+		if err := errors.Join(d.Check(), works()); err != nil {
+			t.Fatalf("before %s: %v", step.name, err)
+		}
+		if err := errors.Join(os.RemoveAll(root), step.do()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Check(); !errors.Is(err, device.ErrGone) {
+			t.Errorf("%s: Check = %v", step.name, err)
+		}
+		if err := works(); step.name != "replaced" && err == nil {
+			t.Errorf("%s: Create makes the root again", step.name)
+		}
+		if err := d.Revive(); (err == nil) != step.revives {
+			t.Errorf("%s: Revive = %v", step.name, err)
+		}
+	}
+	if err := os.Remove(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Revive(), d.Check(), works()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnmounted: the directory is not made again on the file system below.
+func TestUnmounted(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("none", mount, "tmpfs", 0, "size=1m"); err != nil {
+		t.Logf("no right to mount a file system (%v): nothing to unmount", err)
+		return
+	}
+	d, err := device.NewDir(filepath.Join(mount, "blocks"))
+	if err := errors.Join(err, unix.Unmount(mount, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Revive(); !errors.Is(err, device.ErrGone) {
+		t.Errorf("Revive = %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(mount, "blocks")); err == nil {
+		t.Error("made on the file system below")
+	}
+	if err := unix.Mount("none", mount, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(mount, 0)
+	if err := os.Mkdir(filepath.Join(mount, "blocks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Revive(), d.Check()); err != nil {
+		t.Error(err)
 	}
 }
