@@ -134,6 +134,9 @@ func (s *service) admit(x *exchange) (target, error) {
 	if err := x.who.authorise(op); err != nil {
 		return target{}, err
 	}
+	if err := checkPromisedSize(op, x.Header); err != nil {
+		return target{}, err
+	}
 	if _, ok := op.(s3api.ListBuckets); ok {
 		return target{}, nil
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"unistore/object"
 	"unistore/s3api"
@@ -26,6 +27,26 @@ func (x *exchange) body() (*s3api.Body, error) {
 		return nil, &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true}
 	}
 	return b, nil
+}
+
+// checkPromisedSize refuses a body by the size that its headers promise, before any of it is asked for. What they
+// say wrongly is found when it is read.
+func checkPromisedSize(op s3api.Operation, h s3api.Header) error {
+	switch op.(type) {
+	case s3api.PutObject, s3api.UploadPart:
+	default:
+		return nil
+	}
+	value, ok := h.Lookup("x-amz-decoded-content-length")
+	if !ok {
+		value = h.Get("content-length")
+	}
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > maxPut {
+		return &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true, Fields: []s3api.Field{
+			{Name: "ProposedSize", Value: value}, {Name: "MaxSizeAllowed", Value: strconv.Itoa(maxPut)},
+		}}
+	}
+	return nil
 }
 
 // putObject streams a body to the upstream.

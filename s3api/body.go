@@ -21,7 +21,7 @@ import (
 type Body struct {
 	io.Reader
 	Size     int64            // decoded; -1 when not known
-	Checksum *object.Checksum // promised in a header, or nil
+	Checksum *object.Checksum // promised in a header, or in the trailer of an empty body; or nil
 	MD5      string           // Content-MD5 as sent (base64), or empty
 	// Trailing returns, after io.EOF, the verified checksums of the trailer; nil when there is no trailer.
 	Trailing func() []object.Checksum
@@ -68,6 +68,10 @@ func (a *Auth) Body(r *Request) (*Body, error) {
 	if rd.left == 0 {
 		if err := rd.finish(); err != nil {
 			return nil, err
+		}
+		if sums := trailing(); len(sums) > 0 { // known before the first read, like one of a header
+			body.Checksum, body.TrailingAlgorithm = &sums[0], ""
+			body.Trailing = func() []object.Checksum { return nil }
 		}
 	}
 	return body, nil

@@ -92,6 +92,20 @@ func TestChunkedRoundTrip(t *testing.T) {
 	}
 }
 
+func TestChunkedTrailerOfNothing(t *testing.T) {
+	for _, alg := range checksum.Algorithms {
+		r, a, body := streamCase{modeUnsignedTrailer, "", nil, alg}.build(t)
+		b, err := a.Body(withBody(r, body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Size != 0 || b.Checksum == nil || b.Checksum.Algorithm != alg || b.Checksum.Value != sumOf(alg, "") ||
+			b.TrailingAlgorithm != "" || b.Trailing() != nil {
+			t.Errorf("%s: %+v, %+v", alg, b, b.Checksum)
+		}
+	}
+}
+
 func TestChunkedTrailing(t *testing.T) {
 	for _, alg := range checksum.Algorithms {
 		r, a, body := streamCase{modeUnsignedTrailer, "abc", nil, alg}.build(t, "Content-MD5: "+md5Of("abc"))
