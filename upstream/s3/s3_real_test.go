@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 
 	"unistore/config"
 	"unistore/e2e/servers"
+	"unistore/object"
 	"unistore/upstream"
 	"unistore/upstream/s3"
 	"unistore/upstream/upstreamtest"
@@ -68,10 +70,48 @@ func versityRefuses(key string) bool {
 		slices.Contains(beside, file) || strings.HasPrefix(key, "x/x") || strings.HasPrefix(key, ".=oa") || strings.HasPrefix(key, ".=n") || strings.HasPrefix(key, "ccc")
 }
 
+// calm keeps writes of one process from meeting at the server, which fails now and then when they do:
+// versitygw reads an ETag and opens the file by name, one after the other, so that a replacement in between sends
+// new bytes under the old ETag; and both servers refuse a Put, with 409 and 403, when the last other object of
+// its directory is deleted at that moment.
+type calm struct {
+	*s3.Backend
+	mu sync.RWMutex
+}
+
+func (c *calm) Open(ctx context.Context, loc upstream.Loc, opts upstream.OpenOptions) (*upstream.Stream, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.Backend.Open(ctx, loc, opts)
+}
+
+func (c *calm) Put(ctx context.Context, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error) {
+	if req.IfMatch == "" && !req.IfNoneMatch { // those race one another
+		c.mu.Lock()
+		defer c.mu.Unlock()
+	}
+	return c.Backend.Put(ctx, loc, req)
+}
+
+func (c *calm) Delete(ctx context.Context, loc upstream.Loc, opts upstream.DeleteOptions) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Backend.Delete(ctx, loc, opts)
+}
+
+// fixSeed makes the suite's random cases the same every time, unless a seed is set: whether a random set of keys
+// meets one of the deviations would be chance.
+func fixSeed(t *testing.T) {
+	if os.Getenv("UNISTORE_TEST_SEED") == "" {
+		t.Setenv("UNISTORE_TEST_SEED", "1")
+	}
+}
+
 func TestConformanceVersity(t *testing.T) {
+	fixSeed(t)
 	srv := servers.StartVersity(t)
 	upstreamtest.Run(t, upstreamtest.Harness{
-		New:        func(t *testing.T) upstream.Backend { return openReal(t, srv) },
+		New:        func(t *testing.T) upstream.Backend { return &calm{Backend: openReal(t, srv)} },
 		MakeBucket: makeBucket,
 		MayRefuse:  versityRefuses,
 		Deviations: versityDeviations,
@@ -84,9 +124,10 @@ func minioRefuses(key string) bool {
 }
 
 func TestConformanceMinIO(t *testing.T) {
+	fixSeed(t)
 	srv := servers.StartMinIO(t)
 	upstreamtest.Run(t, upstreamtest.Harness{
-		New:        func(t *testing.T) upstream.Backend { return openReal(t, srv) },
+		New:        func(t *testing.T) upstream.Backend { return &calm{Backend: openReal(t, srv)} },
 		MakeBucket: makeBucket,
 		MayRefuse:  minioRefuses,
 		Deviations: minioDeviations,

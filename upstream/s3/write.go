@@ -2,6 +2,8 @@ package s3
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -37,7 +39,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 		Body: p.stream, ContentLength: aws.Int64(p.length),
 	}, h.option(), p.option())
 	if err != nil {
-		return object.Attrs{}, r.bodyFailed(p.body, err)
+		return object.Attrs{}, r.clash(r.bodyFailed(p.body, err))
 	}
 	if err := r.stored(p.body, deref(out.ETag)); err != nil {
 		return object.Attrs{}, err
@@ -48,6 +50,28 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 		Headers: req.Headers.Clone(), Checksums: checksumsOf(raw), StorageClass: req.StorageClass,
 	}, nil
 }
+
+// clash is about versitygw, which says that there is a directory in the object's place for every failure to make
+// the directories above it: also for one that was deleted a moment ago, which passes.
+func (r *request) clash(err error) error {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Code != upstream.InvalidKey || !strings.Contains(e.Message, "ExistingObjectIsDirectory") {
+		return err
+	}
+	for name := range strings.SplitSeq(r.loc.Key, "/") {
+		if len(name) > maxFileName {
+			return err
+		}
+	}
+	page, list := r.b.List(r.caller, upstream.ListRequest{Bucket: r.loc.Bucket, Prefix: r.loc.Key + "/", MaxKeys: 1})
+	if list == nil && len(page.Objects) == 0 {
+		e.Code = upstream.Unavailable
+	}
+	return err
+}
+
+// maxFileName is the longest name of a file on Linux, in bytes.
+const maxFileName = 255
 
 // stored checks that what the service claims to have stored can be what was sent.
 func (r *request) stored(body *upstream.SizedReader, etag string) error {

@@ -338,3 +338,30 @@ func TestHeadersThatCannotBeSent(t *testing.T) {
 		wantCode(t, err, upstream.Invalid)
 	}
 }
+
+// versitygw's answer for a real clash, for one that has passed, and for a name that no file can have.
+func TestDirectoryInTheObjectsPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name, key, below string
+		want             upstream.Code
+	}{
+		{"a clash", "a", "a/b", upstream.InvalidKey},
+		{"one that has passed", "a", "", upstream.Unavailable},
+		{"a long name", strings.Repeat("a", 256) + "/b", "", upstream.InvalidKey},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := open(t, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Method == http.MethodPut:
+					s3Error(409, "ExistingObjectIsDirectory").ServeHTTP(w, r)
+				case tt.below != "":
+					_, _ = io.WriteString(w, listing("", "", tt.below))
+				default:
+					_, _ = io.WriteString(w, listing("", ""))
+				}
+			})
+			_, err := b.Put(t.Context(), upstream.Loc{Bucket: "bucket", Key: tt.key}, upstream.PutRequest{Body: strings.NewReader("x"), Size: 1})
+			wantCode(t, err, tt.want)
+		})
+	}
+}
