@@ -294,6 +294,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // idle waits until nothing is under way and the dead blocks are removed, then checks that nothing is held.
 func (e *env) idle() {
 	e.t.Helper()
+	e.c.expirePins()
+	e.c.evict() // what maintenance would find to do later
 	eventually(e.t, "idle", func() bool {
 		s := e.c.Stats()
 		e.c.mu.Lock()
