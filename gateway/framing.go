@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -82,7 +81,7 @@ func (s *server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 			h.SetContentLength(0)
 		}
 	}
-	return fasthttp.RequestConfig{ReadTimeout: max(s.bodyIdle, time.Millisecond)}
+	return fasthttp.RequestConfig{ReadTimeout: s.bodyIdle} // 0: as for the header
 }
 
 // unwelcome reports whether received has turned the request down.

@@ -137,3 +137,18 @@ func TestTheFirstBytesOfABodyAreNotWaitedForLonger(t *testing.T) {
 		t.Errorf("stored: %v", err)
 	}
 }
+
+func TestABodyWithoutALimitOfTime(t *testing.T) {
+	g := startGateway(t, t.TempDir(), func(c *config.Config) { c.Limits.RequestBodyIdle = 0 })
+	g.bucket("data")
+	c, r := g.raw(g.signed("PUT", "/data/k", 5))
+	for _, part := range []string{"he", "llo"} {
+		time.Sleep(20 * time.Millisecond) // a client that is not at once
+		if _, err := io.WriteString(c, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if res, body := answer(t, r); res.StatusCode != 200 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
