@@ -190,6 +190,16 @@ func TestListingsOfUnknownObjects(t *testing.T) {
 	}
 }
 
+// A reserve that is larger than the cache takes nothing from it while the disk has more than both.
+func TestAReserveLargerThanTheCache(t *testing.T) {
+	e := newEnv(t, func(c *Config) { c.Size, c.ReserveFree = 8*blockLen, 64*blockLen })
+	e.o.put("k", blockLen)
+	e.read("k", 0, blockLen)
+	if res := e.read("k", 0, blockLen); res.Source != SourceCache {
+		t.Errorf("%+v; the limit is %d", res, e.c.mu.limit)
+	}
+}
+
 func TestUsageWhileChanging(t *testing.T) {
 	e := newEnv(t, nil)
 	seed := rand.Uint64()

@@ -65,7 +65,7 @@ func (c *Cache) measureDisk() {
 		c.survived(kindRead, err)
 		return
 	}
-	free = min(free, c.cfg.Size) // more makes no difference
+	free = min(free, c.cfg.Size+c.cfg.ReserveFree) // more makes no difference
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.limit = min(c.cfg.Size, max(0, c.mu.resident+free-c.cfg.ReserveFree))

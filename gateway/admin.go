@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
+	"unistore/cache"
 	"unistore/config"
 	"unistore/faults"
 	"unistore/netx"
@@ -42,6 +43,9 @@ type adminState interface {
 	notReady(ctx context.Context) []string
 	Addresses() []string
 	controlState
+	// scope finds the objects of a verification; verify checks them, see cache.VerifyMatching.
+	scope(what verification) (cache.Scope, error)
+	verify(ctx context.Context, scope cache.Scope, progress func(done, total, bad int64)) (verifyResult, error)
 }
 
 // adminConfig sets up the admin side.
@@ -63,11 +67,15 @@ type admin struct {
 	started  time.Time
 	token    [sha256.Size]byte // hash of the token, so that its length does not show in the time of a compare
 	guarded  bool              // a token is needed
+	base     context.Context   // ends with close
+	cancel   context.CancelFunc
+	turn     chan struct{} // capacity 1: held by a verification
 }
 
 // newAdmin opens the admin side's listener; nothing is answered before serve.
 func newAdmin(cfg adminConfig, state adminState) (*admin, error) {
-	a := &admin{cfg: cfg, state: state, started: time.Now(), guarded: !cfg.Token.IsZero()}
+	a := &admin{cfg: cfg, state: state, started: time.Now(), guarded: !cfg.Token.IsZero(), turn: make(chan struct{}, 1)}
+	a.base, a.cancel = context.WithCancel(context.Background())
 	a.token = sha256.Sum256([]byte(cfg.Token.Reveal()))
 	if !a.guarded && !config.Local(cfg.Listen) {
 		return nil, errors.New("admin: off loopback a token is needed")
@@ -100,6 +108,7 @@ func (a *admin) serve() error {
 
 // close stops the admin side; a request under way gets adminStop. It may be called more than once, and without serve.
 func (a *admin) close() error {
+	a.cancel()
 	err := a.listener.Close()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
@@ -109,6 +118,8 @@ func (a *admin) close() error {
 	if e := a.app.ShutdownWithContext(ctx); e != nil && !errors.Is(e, net.ErrClosed) && !errors.Is(e, context.DeadlineExceeded) {
 		err = errors.Join(err, e)
 	}
+	a.turn <- struct{}{} // a verification has ended
+	<-a.turn
 	return err
 }
 
@@ -135,6 +146,7 @@ func (a *admin) routes() *fiber.App {
 	profiles(app.Group("/debug/pprof"))
 	api := app.Group("/_unistore/v1")
 	a.faultRoutes(api)
+	api.Post("/cache/verify", a.verify)
 	api.All("/*", a.control)
 	return app
 }

@@ -39,6 +39,10 @@ func (a *admin) control(c *fiber.Ctx) error {
 	if err == nil {
 		return c.JSON(answer)
 	}
+	return a.answerError(c, err)
+}
+
+func (a *admin) answerError(c *fiber.Ctx, err error) error {
 	e := controlFailure(err)
 	if e.allow != "" {
 		c.Set("Allow", e.allow)

@@ -4,22 +4,28 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"unistore/cache"
 	"unistore/config"
 	"unistore/faults"
 )
 
 // fakeState is a gateway as the admin side sees it.
-type fakeState struct{ reasons []string }
+type fakeState struct {
+	reasons   []string
+	verifying chan struct{} // closed when a verification waits, for its end by ctx
+}
 
 func (f *fakeState) notReady(context.Context) []string { return f.reasons }
 func (f *fakeState) cacheState() cacheState {
@@ -36,6 +42,21 @@ func (f *fakeState) usage(context.Context, string, string) (usageState, error) {
 
 func (f *fakeState) invalidate(context.Context, invalidation) (dropState, error) {
 	return dropState{Objects: 1, Blocks: 2, Bytes: 3}, nil
+}
+
+func (f *fakeState) scope(verification) (cache.Scope, error) { return cache.Scope{}, nil }
+
+func (f *fakeState) verify(ctx context.Context, _ cache.Scope, progress func(done, total, bad int64)) (verifyResult, error) {
+	if f.verifying == nil {
+		return verifyResult{Pages: 7}, nil
+	}
+	progress(1, 2, 0)
+	close(f.verifying)
+	for ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // work
+		progress(1, 2, 0)
+	}
+	return verifyResult{}, ctx.Err()
 }
 
 func (f *fakeState) residency(files []fileQuery) []fileResidency {
@@ -137,6 +158,10 @@ func TestAdminCalls(t *testing.T) {
 		{"invalidate", adminCall{method: "POST", path: "/_unistore/v1/invalidate", body: `{"all":true}`}, 200, `{"objects":1,"blocks":2,"bytes":3}`},
 		{"residency", adminCall{method: "POST", path: "/_unistore/v1/residency", body: `{"files":[]}`}, 200, `"files":[]`},
 		{"what we did not foresee", adminCall{path: "/_unistore/v1/cache?bucket=b"}, 503, `"code":"ServiceUnavailable"`},
+		{"verify", adminCall{method: "POST", path: "/_unistore/v1/cache/verify"}, 200, `{"result":{"blocks":0,"pages":7,`},
+		{"verify what", adminCall{method: "POST", path: "/_unistore/v1/cache/verify", body: `{"all":true}`}, 400, `"code":"InvalidRequest"`},
+		{"verify a prefix", adminCall{method: "POST", path: "/_unistore/v1/cache/verify", body: `{"prefix":"a"}`}, 400, `"code":"InvalidRequest"`},
+		{"verify by GET", adminCall{path: "/_unistore/v1/cache/verify"}, 404, `"code":"NotFound"`},
 		{"faults by another method", adminCall{method: "POST", path: "/_unistore/v1/faults"}, 405, `"code":"MethodNotAllowed"`},
 		{"wrong method", adminCall{method: "POST", path: "/_unistore/v1/cache"}, 405, `"code":"MethodNotAllowed"`},
 		{"other name", adminCall{path: "/_unistore/v1/cache", host: "evil.example"}, 403, `"code":"Forbidden"`},
@@ -153,7 +178,6 @@ func TestAdminCalls(t *testing.T) {
 		{"nested value", adminCall{method: "PUT", path: "/_unistore/v1/faults/upstream.latency", body: `{"delay":{"a":1}}`}, 400, `"code":"BadRequest"`},
 		{"no object", adminCall{method: "PUT", path: "/_unistore/v1/faults/upstream.latency", body: `[1]`}, 400, "JSON object"},
 		{"two names", adminCall{method: "PUT", path: "/_unistore/v1/faults/upstream.latency", body: `{"name":"upstream.reset"}`}, 400, "not the one in the path"},
-		{"large body", adminCall{method: "PUT", path: "/_unistore/v1/faults/upstream.latency", body: strings.Repeat(" ", adminBody+1)}, 413, "RequestEntityTooLarge"},
 		{"clear", adminCall{method: "DELETE", path: "/_unistore/v1/faults/upstream.latency"}, 204, ""},
 		{"clear again", adminCall{method: "DELETE", path: "/_unistore/v1/faults/upstream.latency"}, 404, "no fault of this name"},
 		{"clear all", adminCall{method: "DELETE", path: "/_unistore/v1/faults"}, 204, ""},
@@ -267,5 +291,61 @@ func TestHumanBytes(t *testing.T) {
 		if got := humanBytes(n); got != want {
 			t.Errorf("humanBytes(%d) = %s, want %s", n, got, want)
 		}
+	}
+}
+
+// A body beyond the limit is refused before it is sent: what has come by then is thrown away, with the connection.
+func TestAdminLargeBody(t *testing.T) {
+	a := startAdmin(t, &fakeState{}, nil)
+	conn, err := net.Dial("tcp", a.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /_unistore/v1/residency HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", adminBody+1); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 413") || !strings.Contains(string(text), `"code":"RequestEntityTooLarge"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// A verification ends when the caller leaves, and when the admin side stops; a second one is refused meanwhile.
+func TestVerifyEnds(t *testing.T) {
+	for name, stop := range map[string]bool{"the caller leaves": false, "the admin side stops": true} {
+		t.Run(name, func(t *testing.T) {
+			state := &fakeState{verifying: make(chan struct{})}
+			a := startAdmin(t, state, nil)
+			conn, err := net.Dial("tcp", a.address())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			const path = "/_unistore/v1/cache/verify"
+			if _, err := io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			<-state.verifying
+			if resp, body := a.do(t, adminCall{method: "POST", path: path}); resp.StatusCode != 409 || !strings.Contains(body, `"code":"Conflict"`) {
+				t.Errorf("a second one: %d %s", resp.StatusCode, body)
+			}
+			if !stop {
+				conn.Close()
+				for deadline := time.Now().Add(10 * time.Second); len(a.turn) > 0; time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						t.Fatal("the verification goes on")
+					}
+				}
+			} else {
+				if err := a.close(); err != nil {
+					t.Error(err)
+				}
+				text, _ := io.ReadAll(conn)
+				if !strings.Contains(string(text), `{"done":1,"total":2,"bad":0}`) || !strings.Contains(string(text), `"code":"ServiceUnavailable"`) {
+					t.Errorf("answered %s", text)
+				}
+			}
+		})
 	}
 }

@@ -41,22 +41,46 @@ func addAdminFlags(cmd *cobra.Command, p process) *adminFlags {
 // call sends a request and reads the JSON of the answer into out, unless that is nil. An answer that is no
 // success is an error, with the gateway's words.
 func (a *adminFlags) call(ctx context.Context, p process, method, path string, in, out any) error {
+	return a.callWithin(ctx, p, callTimeout, adminCall{method, path, in}, out)
+}
+
+// adminCall is a request to the admin listener; in becomes JSON unless it is nil.
+type adminCall struct {
+	method, path string
+	in           any
+}
+
+// callWithin is call with another bound on its time.
+func (a *adminFlags) callWithin(ctx context.Context, p process, limit time.Duration, call adminCall, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	resp, err := a.send(ctx, p, call)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("the admin listener's answer was cut: %w", err)
+	}
+	return decodeAnswer(resp.StatusCode, text, out)
+}
+
+// send sends a request; closing the answer's body ends its connection.
+func (a *adminFlags) send(ctx context.Context, p process, call adminCall) (*http.Response, error) {
 	client, base, err := a.client()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	var body []byte
-	if in != nil {
-		if body, err = json.Marshal(in); err != nil {
-			return err
+	if call.in != nil {
+		if body, err = json.Marshal(call.in); err != nil {
+			return nil, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, call.method, base+call.path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	token := a.token
 	if token == "" {
@@ -67,25 +91,23 @@ func (a *adminFlags) call(ctx context.Context, p process, method, path string, i
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("the admin listener does not answer: %w", err)
+		return nil, fmt.Errorf("the admin listener does not answer: %w", err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("the admin listener's answer was cut: %w", err)
-	}
-	return decodeAnswer(resp.StatusCode, text, out)
+	return resp, nil
 }
 
+// decodeAnswer reads an answer. Only /readyz answers 503 with something else than an error.
 func decodeAnswer(status int, text []byte, out any) error {
-	if status >= 300 && out == nil || status >= 300 && status != http.StatusServiceUnavailable {
+	if status >= 300 {
 		var e struct {
 			Error struct{ Code, Message string }
 		}
-		if json.Unmarshal(text, &e) != nil || e.Error.Message == "" {
+		if err := json.Unmarshal(text, &e); err == nil && e.Error.Message != "" {
+			return errors.New(e.Error.Message)
+		}
+		if status != http.StatusServiceUnavailable || out == nil {
 			return fmt.Errorf("the admin listener answered %d", status)
 		}
-		return errors.New(e.Error.Message)
 	}
 	if out == nil {
 		return nil
@@ -98,7 +120,7 @@ func decodeAnswer(status int, text []byte, out any) error {
 
 // client returns a client for the listener and what comes before a path.
 func (a *adminFlags) client() (*http.Client, string, error) {
-	transport := &http.Transport{Proxy: nil, ResponseHeaderTimeout: callTimeout}
+	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
 	if path, ok := strings.CutPrefix(a.url, "unix:"); ok {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)

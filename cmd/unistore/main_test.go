@@ -253,7 +253,7 @@ func TestServeWithToken(t *testing.T) {
 		t.Errorf("without the token: %d %s", code, errOut)
 	}
 	// Faults are not enabled: the call is unknown, even with the token.
-	if code, _, errOut := runCommand(t, "faults", "list", "--admin", s.admin, "--token", "open-sesame"); code != exitFailed || !strings.Contains(errOut, "Cannot GET") {
+	if code, _, errOut := runCommand(t, "faults", "list", "--admin", s.admin, "--token", "open-sesame"); code != exitFailed || !strings.Contains(errOut, "no such call") {
 		t.Errorf("with the token: %d %s", code, errOut)
 	}
 	if _, err := os.Stat(filepath.Join(config.DefaultDataDir, "credentials.json")); err == nil {
