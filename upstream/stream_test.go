@@ -205,7 +205,7 @@ func TestSlowReaderIsNotStuck(t *testing.T) {
 		st.Body = io.NopCloser(ctxReader{ctx, st.Body})
 		return st, err
 	}}
-	const idle = time.Millisecond
+	const idle = 200 * time.Millisecond // enough for a Read on a busy machine
 	st, err := newRig(t, b, StoreConfig{IdleTimeout: idle}).Open(t.Context(), loc, OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +214,7 @@ func TestSlowReaderIsNotStuck(t *testing.T) {
 	if _, err := st.Body.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * idle) // the point: nothing happens meanwhile
+	time.Sleep(2 * idle) // the point: nothing happens meanwhile
 	if rest, err := io.ReadAll(st.Body); err != nil || len(rest) != 9 {
 		t.Errorf("after a pause: %q, %v", rest, err)
 	}

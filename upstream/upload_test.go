@@ -202,12 +202,12 @@ func TestStoreThatStopsReadingIsUnavailable(t *testing.T) {
 
 // The time that the client takes to send is not the store's.
 func TestSlowSenderIsNotStuck(t *testing.T) {
-	const idle = time.Millisecond
+	const idle = 200 * time.Millisecond // enough between two Reads on a busy machine
 	release := make(chan struct{})
 	body := io.MultiReader(strings.NewReader("01234"), readerFunc(func([]byte) (int, error) { <-release; return 0, io.EOF }), strings.NewReader("56789"))
 	k := &kept{}
 	r := newRig(t, &scripted{put: k.store}, StoreConfig{IdleTimeout: idle, Timeout: time.Minute})
-	time.AfterFunc(20*idle, func() { close(release) })
+	time.AfterFunc(2*idle, func() { close(release) })
 	if _, err := r.Put(t.Context(), loc, PutRequest{Body: body, Size: 10}); err != nil || string(k.data) != "0123456789" {
 		t.Errorf("stored %q, %v", k.data, err)
 	}

@@ -67,10 +67,14 @@ func rootCAs(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// boundedErrors cuts error documents at maxError.
+// boundedErrors cuts error documents at maxError. And it names the protocol, which the SDK leaves out:
+// net/http then sends "Expect: 100-continue" but not as it is meant, with the body right behind it, so that an early
+// refusal of a large body is lost in the reset of the connection.
 type boundedErrors struct{ next http.RoundTripper }
 
 func (t boundedErrors) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.WithContext(req.Context())
+	req.ProtoMajor, req.ProtoMinor = 1, 1
 	resp, err := t.next.RoundTrip(req)
 	if err == nil && resp.StatusCode >= 300 {
 		resp.Body = &cappedBody{body: resp.Body, left: maxError}

@@ -135,14 +135,18 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// The server's answer comes before the body: the error is the server's, at once.
+// The server's answer comes before the body: the error is the server's, and the body stays.
 func TestEarlyRefusal(t *testing.T) {
 	b := open(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 		s3Error(412, "PreconditionFailed").ServeHTTP(w, r)
 	})
-	_, err := b.Put(t.Context(), loc, upstream.PutRequest{Body: bytes.NewReader(make([]byte, 10<<20)), Size: 10 << 20, IfNoneMatch: true})
+	body := bytes.NewReader(make([]byte, 10<<20))
+	_, err := b.Put(t.Context(), loc, upstream.PutRequest{Body: body, Size: 10 << 20, IfNoneMatch: true})
 	wantCode(t, err, upstream.Changed)
+	if body.Len() != 10<<20 {
+		t.Errorf("%d bytes of the body were sent", 10<<20-body.Len())
+	}
 }
 
 // An answer before the body has been read cannot mean that the body was stored.
