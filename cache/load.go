@@ -47,7 +47,6 @@ func (c *Cache) load() error {
 	if err := c.loadPins(); err != nil {
 		return err
 	}
-	c.writePins()
 	for batch := range slices.Chunk(found.dead, removeBatch) {
 		c.removeFiles(batch)
 	}

@@ -12,11 +12,11 @@ import (
 // PinKind says how firmly a block is held.
 type PinKind uint8
 
-// The kinds, by firmness. They are those of the records.
+// The kinds, by firmness.
 const (
-	PinNone PinKind = 0
-	PinSoft         = PinKind(meta.PinSoft) // evicted when nothing else is left to evict
-	PinHard         = PinKind(meta.PinHard) // never evicted
+	PinNone PinKind = iota
+	PinSoft         // evicted when nothing else is left to evict
+	PinHard         // never evicted
 )
 
 // String returns the kind as the headers name it.

@@ -9,7 +9,7 @@ import (
 )
 
 // pins is the state of all leases: which query holds which blocks, how firmly and until when. It is a pure state machine
-// inside the index: no I/O, no clock. What it changes it queues for the database (pin_record.go).
+// inside the index: no I/O, no clock. What differs from the database it remembers (pin_record.go).
 //
 //	lease (a query) --holds soft|hard--> place (a block of a version) --is in--> block
 //
@@ -29,8 +29,11 @@ type pins struct {
 	blocks  [PinHard + 1]int
 	waiting int    // places without a block
 	lastID  uint64 // of a lease
-	queue   []pinChange
-	ended   []uint64 // leases whose pins are still to be removed from the database
+
+	// What is not in the database as it is here.
+	dirtyLeases map[*lease]struct{}
+	dirtyLeaves map[pinLeaf]struct{}
+	ended       []uint64 // leases whose pins are still to be removed
 }
 
 // lease is what one query holds. Its places are those in which it has a hold.
@@ -63,15 +66,18 @@ type hold struct {
 	kind  PinKind
 }
 
-// pinChange is one change for the database: of a lease when it is not nil, else of a pin.
-type pinChange struct {
-	lease  *meta.Lease
-	pin    meta.Pin
-	remove bool
+// pinLeaf names what one record holds: by the version's id, which outlives the version.
+type pinLeaf struct {
+	lease   *lease
+	version versionID
+	leaf    uint32
 }
 
 func newPins() pins {
-	return pins{leases: make(map[string]*lease), places: make(map[placeKey]*place)}
+	return pins{
+		leases: make(map[string]*lease), places: make(map[placeKey]*place),
+		dirtyLeases: make(map[*lease]struct{}), dirtyLeaves: make(map[pinLeaf]struct{}),
+	}
 }
 
 func (p *place) kind() PinKind {
@@ -169,7 +175,7 @@ func (x *index) hold(l *lease, p *place, kind PinKind) {
 	default:
 		return
 	}
-	x.pins.queue = append(x.pins.queue, pinChange{pin: p.record(l, kind)})
+	x.dirtyPin(l, p)
 	x.reclassify(p)
 }
 
@@ -198,20 +204,14 @@ func (x *index) dropPlace(p *place) {
 func (x *index) endHold(p *place, i int) {
 	l := p.holds[i].lease
 	delete(l.places, p)
-	if !l.ended && !x.heldAgain(l, p) {
-		x.pins.queue = append(x.pins.queue, pinChange{pin: p.record(l, PinNone), remove: true})
-	}
+	x.dirtyPin(l, p)
 }
 
-// heldAgain reports whether l holds the same block of the same version again: p's was forgotten meanwhile, and then
-// the upstream confirmed it. The record is the new hold's by now.
-func (x *index) heldAgain(l *lease, p *place) bool {
-	v := x.versions[p.v.id]
-	if v == nil || v == p.v {
-		return false
+// dirtyPin says that the record of l's hold on p is not right any more.
+func (x *index) dirtyPin(l *lease, p *place) {
+	if !l.ended { // its records go together
+		x.pins.dirtyLeaves[pinLeaf{l, p.v.id, p.index / meta.PinLeaf}] = struct{}{}
 	}
-	_, held := l.places[x.pins.places[placeKey{v, p.index}]]
-	return held
 }
 
 func (x *index) forgetPlace(p *place) {
@@ -330,16 +330,18 @@ func (x *index) extend(l *lease, until time.Time) {
 	}
 	if l.until.Sub(l.saved) >= leaseSlack {
 		l.saved = l.until
-		x.pins.queue = append(x.pins.queue, pinChange{lease: &meta.Lease{ID: l.id, Query: l.query, Until: l.until}})
+		x.pins.dirtyLeases[l] = struct{}{}
 	}
 }
 
 // end hides a lease: nobody finds or adds to it any more. The caller ends its holds.
 func (x *index) end(l *lease) {
 	l.ended = true
-	delete(x.pins.leases, l.query)
+	if x.pins.leases[l.query] == l {
+		delete(x.pins.leases, l.query)
+	}
 	x.pins.ended = append(x.pins.ended, l.id)
-	x.pins.queue = append(x.pins.queue, pinChange{lease: &meta.Lease{ID: l.id}, remove: true})
+	x.pins.dirtyLeases[l] = struct{}{}
 }
 
 // promise makes sure that p keeps its pins, and the charge for pages if it is hard, until the reader who brings them has
@@ -384,8 +386,4 @@ func (x *index) placeOf(k placeKey) *place {
 		x.pins.waiting++
 	}
 	return p
-}
-
-func (p *place) record(l *lease, kind PinKind) meta.Pin {
-	return meta.Pin{Lease: l.id, Object: p.v.id, Index: p.index, Kind: meta.PinKind(kind)}
 }

@@ -2,69 +2,99 @@ package cache
 
 import (
 	"fmt"
-	"time"
+	"math/bits"
+	"slices"
 
 	"unistore/meta"
 )
 
-const (
-	pinBatch = 1024 // changes of pins in one write
-	// maxPinQueue bounds what waits for a database that fails. What does not fit is lost: after a crash a pin
-	// may be missing, or hold until its lease ends.
-	maxPinQueue = 1 << 18
-)
+// pinBatch is how many records of pins are made under one hold of the lock and written together.
+const pinBatch = 32
 
-// writePins writes the changes of pins and leases, in their order. What fails waits for the next time.
+// writePins makes the records those of what pins and leases are now. What fails waits for the next time.
 func (c *Cache) writePins() {
 	c.mu.Lock()
-	none := len(c.mu.pins.queue) == 0 && len(c.mu.pins.ended) == 0
+	clean := len(c.mu.pins.dirtyLeases) == 0 && len(c.mu.pins.dirtyLeaves) == 0
 	c.mu.Unlock()
-	if none {
+	if clean {
 		return
 	}
 	c.pinIO.Lock()
 	defer c.pinIO.Unlock()
 	for {
+		var ch meta.Changes
 		c.mu.Lock()
-		n := min(len(c.mu.pins.queue), pinBatch)
-		batch := c.mu.pins.queue[:n:n]
-		if c.mu.pins.queue = c.mu.pins.queue[n:]; len(c.mu.pins.queue) == 0 {
-			c.mu.pins.queue = nil
+		leases := take(c.mu.pins.dirtyLeases, pinBatch)
+		for _, l := range leases {
+			if l.ended {
+				ch.DeleteLease(l.id)
+			} else {
+				ch.PutLease(&meta.Lease{ID: l.id, Query: l.query, Until: l.until})
+			}
+		}
+		leaves := take(c.mu.pins.dirtyLeaves, pinBatch)
+		for _, leaf := range leaves {
+			if set := c.mu.pinSet(leaf); !leaf.lease.ended {
+				ch.PutPins(&set)
+			}
 		}
 		c.mu.Unlock()
-		if n == 0 {
+		if len(leases)+len(leaves) == 0 {
 			return
-		}
-		var ch meta.Changes
-		for i := range batch {
-			batch[i].add(&ch)
 		}
 		if err := c.db.Write(&ch, false); err != nil {
 			c.survived(kindMeta, fmt.Errorf("pins: %w", err))
 			c.mu.Lock()
-			queue := append(batch, c.mu.pins.queue...)
-			c.mu.pins.queue = queue[max(0, len(queue)-maxPinQueue):]
+			putBack(c.mu.pins.dirtyLeases, leases)
+			putBack(c.mu.pins.dirtyLeaves, leaves)
 			c.mu.Unlock()
 			return
 		}
 	}
 }
 
-func (p *pinChange) add(ch *meta.Changes) {
-	switch {
-	case p.lease != nil && p.remove:
-		ch.DeleteLease(p.lease.ID)
-	case p.lease != nil:
-		ch.PutLease(p.lease)
-	case p.remove:
-		ch.DeletePin(&p.pin)
-	default:
-		ch.PutPin(&p.pin)
+// take takes at most n members out of a set.
+func take[K comparable](set map[K]struct{}, n int) []K {
+	var out []K
+	for k := range set {
+		if len(out) == n {
+			break
+		}
+		out = append(out, k)
+		delete(set, k)
+	}
+	return out
+}
+
+func putBack[K comparable](set map[K]struct{}, members []K) {
+	for _, k := range members {
+		set[k] = struct{}{}
 	}
 }
 
-// discardEnded removes the pins of leases whose own records are gone already. One that fails is left to the
-// next start.
+// pinSet returns what a lease holds of a leaf.
+func (x *index) pinSet(leaf pinLeaf) meta.PinSet {
+	set := meta.PinSet{Lease: leaf.lease.id, Object: leaf.version, Leaf: leaf.leaf}
+	v := x.versions[leaf.version]
+	for i := uint32(0); i < meta.PinLeaf && v != nil; i++ {
+		p := x.pins.places[placeKey{v, leaf.leaf*meta.PinLeaf + i}]
+		if p == nil {
+			continue
+		}
+		h := slices.IndexFunc(p.holds, func(h hold) bool { return h.lease == leaf.lease })
+		switch {
+		case h < 0:
+		case p.holds[h].kind == PinHard:
+			set.Hard |= 1 << i
+		default:
+			set.Soft |= 1 << i
+		}
+	}
+	return set
+}
+
+// discardEnded removes the pins of leases that have ended, after their own records. One that fails is left to
+// the next start.
 func (c *Cache) discardEnded() {
 	c.writePins()
 	c.pinIO.Lock()
@@ -80,77 +110,100 @@ func (c *Cache) discardEnded() {
 	}
 }
 
-// loadPins gives the blocks of the index the pins of the leases that have not expired. No other goroutine
-// runs yet. Pins of blocks that are gone are dropped; hard ones beyond the limit, which may be lower than in the
-// last run, become soft, those of the oldest leases last.
+// loadPins gives the blocks of the index the pins of the leases that have not expired, and removes the records of the
+// others. No other goroutine runs yet. Pins of blocks that are gone are dropped; hard ones beyond the limit, which may
+// be lower than in the last run, become soft, those of the oldest leases last.
 func (c *Cache) loadPins() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	leases, err := c.readLeasesLocked(c.cfg.Now())
+	leases, err := c.loadLeases()
 	if err != nil {
 		return fmt.Errorf("cache: load the leases: %w", err)
 	}
+	var ch meta.Changes
 	softened := 0
-	err = c.db.Pins(func(rec meta.Pin, err error) error {
+	c.mu.Lock()
+	err = c.db.Pins(func(rec meta.PinSet, err error) error {
 		if err != nil {
-			c.survived(kindMeta, fmt.Errorf("pin of lease %d: %w", rec.Lease, err))
+			c.survived(kindMeta, fmt.Errorf("pins of lease %d: %w", rec.Lease, err))
 		}
-		l, v := leases[rec.Lease], c.mu.versions[rec.Object]
-		var b *block
-		if err == nil && l != nil && v != nil {
-			b = v.blocks.get(rec.Index)
-		}
-		if b == nil {
+		l := leases[rec.Lease]
+		if l == nil || err != nil {
 			c.mu.pins.lastID = max(c.mu.pins.lastID, rec.Lease)
-			c.mu.pins.queue = append(c.mu.pins.queue, pinChange{pin: rec, remove: true})
+			ch.PutPins(&meta.PinSet{Lease: rec.Lease, Object: rec.Object, Leaf: rec.Leaf})
 			return nil
 		}
-		k, kind := placeKey{v, rec.Index}, PinKind(rec.Kind)
-		if kind == PinHard && c.mu.pins.hard+c.mu.growthOf(k, b, meta.Pages{}) > c.pinCapLocked() {
-			kind = PinSoft
-			softened++
-		}
-		queued := len(c.mu.pins.queue)
-		c.mu.hold(l, c.mu.placeOf(k), kind)
-		if kind == PinKind(rec.Kind) {
-			c.mu.pins.queue = c.mu.pins.queue[:queued] // as it is recorded
+		softened += c.loadSetLocked(l, &rec)
+		leaf := pinLeaf{l, rec.Object, rec.Leaf}
+		if c.mu.pinSet(leaf) == rec {
+			delete(c.mu.pins.dirtyLeaves, leaf)
+		} else {
+			c.mu.pins.dirtyLeaves[leaf] = struct{}{}
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("cache: load the pins: %w", err)
-	}
 	for _, l := range leases {
 		if len(l.places) == 0 {
 			c.mu.end(l)
 		}
 	}
-	c.mu.pins.ended = nil // their pins are queued one by one
+	c.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("cache: load the pins: %w", err)
+	}
+	if err := c.db.Write(&ch, false); err != nil {
+		c.survived(kindMeta, err) // they mean nothing at the next start either
+	}
 	if softened > 0 {
 		c.cfg.Log.Warn().Int("blocks", softened).Msg("hard pins are beyond the limit: they have become soft")
 	}
+	c.discardEnded()
 	return nil
 }
 
-// readLeasesLocked returns the leases that have not expired, by their numbers.
-func (c *Cache) readLeasesLocked(at time.Time) (map[uint64]*lease, error) {
+// loadSetLocked makes l hold the blocks of rec that are there, and returns how many hard ones became soft.
+func (c *Cache) loadSetLocked(l *lease, rec *meta.PinSet) (softened int) {
+	v := c.mu.versions[rec.Object]
+	for rest := rec.Soft | rec.Hard; rest != 0 && v != nil; rest &= rest - 1 {
+		i := bits.TrailingZeros64(rest)
+		k := placeKey{v, rec.Leaf*meta.PinLeaf + uint32(i)}
+		b := v.blocks.get(k.index)
+		if b == nil {
+			continue
+		}
+		kind := PinSoft
+		if rec.Hard>>i&1 != 0 {
+			if c.mu.pins.hard+c.mu.growthOf(k, b, meta.Pages{}) <= c.pinCapLocked() {
+				kind = PinHard
+			} else {
+				softened++
+			}
+		}
+		c.mu.hold(l, c.mu.placeOf(k), kind)
+	}
+	return softened
+}
+
+// loadLeases makes the leases that have not expired, and returns them by their numbers.
+func (c *Cache) loadLeases() (map[uint64]*lease, error) {
 	leases := make(map[uint64]*lease)
+	at := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	err := c.db.Leases(func(rec meta.Lease, err error) error {
 		c.mu.pins.lastID = max(c.mu.pins.lastID, rec.ID)
 		if err != nil {
 			c.survived(kindMeta, fmt.Errorf("lease %d: %w", rec.ID, err))
 		}
-		if old := c.mu.pins.leases[rec.Query]; err == nil && old != nil {
-			c.mu.end(old) // its record was to be removed: one lease a query
-			delete(leases, old.id)
-		}
-		if err != nil || !rec.Until.After(at) {
-			c.mu.pins.queue = append(c.mu.pins.queue, pinChange{lease: &meta.Lease{ID: rec.ID}, remove: true})
-			return nil
-		}
 		l := &lease{
 			id: rec.ID, query: rec.Query, until: rec.Until, saved: rec.Until,
 			places: make(map[*place]struct{}),
+		}
+		if err != nil || !rec.Until.After(at) {
+			c.mu.end(l)
+			return nil
+		}
+		if old := c.mu.pins.leases[l.query]; old != nil { // its record was to be removed: one lease a query
+			c.mu.end(old)
+			delete(leases, old.id)
 		}
 		leases[l.id], c.mu.pins.leases[l.query] = l, l
 		return nil

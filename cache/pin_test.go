@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -315,14 +316,17 @@ func TestLeasesExpireAndAreRenewed(t *testing.T) {
 	e.wantPinRecords(0, 0)
 }
 
-// wantPinRecords checks how many records there are, when maintenance has done its work.
+// wantPinRecords checks how many leases and pins are recorded, when maintenance has done its work.
 func (e *env) wantPinRecords(leases, pins int) {
 	e.t.Helper()
 	e.c.discardEnded()
 	var gotLeases, gotPins int
 	err := e.c.db.Leases(func(_ meta.Lease, err error) error { gotLeases++; return err })
 	if err == nil {
-		err = e.c.db.Pins(func(_ meta.Pin, err error) error { gotPins++; return err })
+		err = e.c.db.Pins(func(p meta.PinSet, err error) error {
+			gotPins += bits.OnesCount64(p.Soft) + bits.OnesCount64(p.Hard)
+			return err
+		})
 	}
 	if gotLeases != leases || gotPins != pins || err != nil {
 		e.t.Errorf("records of %d leases and %d pins, want %d and %d, %v", gotLeases, gotPins, leases, pins, err)
@@ -398,9 +402,11 @@ func TestPinsOfLostBlocksAreDropped(t *testing.T) {
 	e.wantPinRecords(1, 3)
 	// Records of pins of a lease, a version or a block that is not there, and unreadable ones.
 	var ch meta.Changes
-	ch.PutPin(&meta.Pin{Lease: 77, Kind: meta.PinHard})
-	ch.PutPin(&meta.Pin{Lease: 1, Object: [16]byte{1}, Kind: meta.PinHard})
-	ch.PutPin(&meta.Pin{Lease: 1, Object: idOf(keyOf("other"), e.o.attrs("other")), Index: 9, Kind: meta.PinHard})
+	other := idOf(keyOf("other"), e.o.attrs("other"))
+	ch.PutPins(&meta.PinSet{Lease: 77, Hard: 1})
+	ch.PutPins(&meta.PinSet{Lease: 1, Object: [16]byte{1}, Hard: 1})
+	ch.PutPins(&meta.PinSet{Lease: 1, Object: other, Leaf: 9, Hard: 1})
+	ch.PutPins(&meta.PinSet{Lease: 1, Object: other, Leaf: 8, Hard: 1, Soft: 1})
 	ch.PutLease(&meta.Lease{ID: 99, Query: "nothing", Until: e.c.cfg.Now().Add(time.Hour)})
 	e.close()
 	if err := must(meta.NewDB(e.eng))(t).Write(&ch, false); err != nil {
@@ -414,7 +420,7 @@ func TestPinsOfLostBlocksAreDropped(t *testing.T) {
 	e.open()
 	e.wantStates("q soft 0/0 hard 3/12")
 	e.wantPinRecords(1, 3)
-	if e.errorCount(kindMeta) != 1 {
+	if e.errorCount(kindMeta) != 2 {
 		t.Errorf("%d unreadable records counted", e.errorCount(kindMeta))
 	}
 	e.pinned("new", PinSoft, "other", 0, page)

@@ -26,7 +26,7 @@ const (
 	prefixUsed = "u/" // when blocks were last used, by file id
 
 	prefixLease = "ml/" // leases, by their number
-	prefixPin   = "mp/" // pins, by lease, version and block
+	prefixPin   = "mp/" // pins, by lease, version and leaf
 )
 
 // DB is the typed records over an Engine, which it does not own. Safe for concurrent use; the order of

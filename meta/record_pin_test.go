@@ -15,7 +15,7 @@ import (
 )
 
 // allPins returns what the database holds, in its order; unreadable records as a line with their error.
-func allPins(t testing.TB, db *meta.DB) (leases []meta.Lease, pins []meta.Pin, bad []string) {
+func allPins(t testing.TB, db *meta.DB) (leases []meta.Lease, pins []meta.PinSet, bad []string) {
 	t.Helper()
 	err := db.Leases(func(l meta.Lease, err error) error {
 		if err != nil {
@@ -28,9 +28,9 @@ func allPins(t testing.TB, db *meta.DB) (leases []meta.Lease, pins []meta.Pin, b
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Pins(func(p meta.Pin, err error) error {
+	err = db.Pins(func(p meta.PinSet, err error) error {
 		if err != nil {
-			bad = append(bad, fmt.Sprintf("pin %d/%d: %v", p.Lease, p.Index, err))
+			bad = append(bad, fmt.Sprintf("pin %d/%d: %v", p.Lease, p.Leaf, err))
 			return nil
 		}
 		pins = append(pins, p)
@@ -49,18 +49,18 @@ func TestPins(t *testing.T) {
 		{ID: 1 << 40, Query: "AK q-1", Until: time.UnixMilli(1_700_000_000_123)},
 		{ID: 1<<64 - 1, Query: strings.Repeat("\x00ü", 500), Until: time.UnixMilli(-5)},
 	}
-	pins := []meta.Pin{
-		{Lease: 1, Object: [16]byte{1}, Index: 0, Kind: meta.PinSoft},
-		{Lease: 1, Object: [16]byte{1}, Index: 1<<32 - 1, Kind: meta.PinHard},
-		{Lease: 1, Object: [16]byte{2, 15: 255}, Index: 7, Kind: meta.PinHard},
-		{Lease: 1<<64 - 1, Object: [16]byte{1}, Index: 0, Kind: meta.PinSoft},
+	pins := []meta.PinSet{
+		{Lease: 1, Object: [16]byte{1}, Soft: 1},
+		{Lease: 1, Object: [16]byte{1}, Leaf: 1<<26 - 1, Hard: 1<<64 - 1},
+		{Lease: 1, Object: [16]byte{2, 15: 255}, Leaf: 7, Soft: 1 << 63, Hard: 1<<62 | 1},
+		{Lease: 1<<64 - 1, Object: [16]byte{1}, Soft: 1<<64 - 2, Hard: 1},
 	}
 	var ch meta.Changes
 	for i := range leases {
 		ch.PutLease(&leases[i])
 	}
 	for i := range pins {
-		ch.PutPin(&pins[i])
+		ch.PutPins(&pins[i])
 	}
 	write(t, db, &ch)
 	gotLeases, gotPins, bad := allPins(t, db)
@@ -75,9 +75,9 @@ func TestPins(t *testing.T) {
 	leases[1].Until = time.UnixMilli(99)
 	ch.PutLease(&leases[1])
 	ch.DeleteLease(leases[0].ID)
-	pins[0].Kind = meta.PinHard
-	ch.PutPin(&pins[0])
-	ch.DeletePin(&meta.Pin{Lease: 1, Object: [16]byte{2, 15: 255}, Index: 7})
+	pins[0].Hard = 6
+	ch.PutPins(&pins[0])
+	ch.PutPins(&meta.PinSet{Lease: 1, Object: [16]byte{2, 15: 255}, Leaf: 7})
 	write(t, db, &ch)
 	gotLeases, gotPins, _ = allPins(t, db)
 	if diff := cmp.Diff(leases[1:], gotLeases); diff != "" {
@@ -98,7 +98,7 @@ func TestPins(t *testing.T) {
 	if err := db.Leases(func(meta.Lease, error) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
-	if err := db.Pins(func(meta.Pin, error) error { return stop }); !errors.Is(err, stop) {
+	if err := db.Pins(func(meta.PinSet, error) error { return stop }); !errors.Is(err, stop) {
 		t.Error(err)
 	}
 	if err := db.DiscardPins(); err != nil {
@@ -116,7 +116,7 @@ func rawPins(t testing.TB) map[string][]byte {
 	db := newDB(t, e)
 	var ch meta.Changes
 	ch.PutLease(&meta.Lease{ID: 5, Query: "q", Until: time.UnixMilli(7)})
-	ch.PutPin(&meta.Pin{Lease: 5, Index: 3, Kind: meta.PinHard})
+	ch.PutPins(&meta.PinSet{Lease: 5, Leaf: 3, Soft: 2, Hard: 1})
 	write(t, db, &ch)
 	raw := map[string][]byte{}
 	err := e.Scan([]byte("m"), nil, func(key, value []byte) error {
@@ -151,6 +151,21 @@ func TestUnreadablePinsAreReported(t *testing.T) {
 	}
 }
 
+func TestPinsThatCanNotBeAreReported(t *testing.T) {
+	for name, p := range map[string]meta.PinSet{
+		"a block twice":   {Soft: 3, Hard: 1},
+		"beyond any file": {Leaf: 1 << 26, Soft: 1},
+	} {
+		db := newDB(t, mem.New())
+		var ch meta.Changes
+		ch.PutPins(&p)
+		write(t, db, &ch)
+		if _, pins, bad := allPins(t, db); len(pins) != 0 || len(bad) != 1 {
+			t.Errorf("%s: %v, %v", name, pins, bad)
+		}
+	}
+}
+
 func FuzzPins(f *testing.F) {
 	keys := []string{}
 	for key, value := range rawPins(f) {
@@ -177,7 +192,7 @@ func FuzzPins(f *testing.F) {
 			ch.PutLease(&l)
 		}
 		for _, p := range pins {
-			ch.PutPin(&p)
+			ch.PutPins(&p)
 		}
 		write(t, db, &ch)
 		again, pinsAgain, _ := allPins(t, db)
