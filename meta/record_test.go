@@ -121,7 +121,7 @@ func TestBlocks(t *testing.T) {
 		b := randomBlock(r)
 		want[b.FileID] = b
 		ch.PutBlock(&b)
-		ch.PutUsed(b.FileID, uint32(b.Index))
+		ch.PutUsed(b.FileID, b.Index)
 	}
 	write(t, db, &ch)
 	last := uint64(0)
