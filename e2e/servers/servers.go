@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -143,8 +144,35 @@ func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 // Kill ends the server by SIGKILL and waits for it.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
-// Pause stops the server in its tracks (SIGSTOP): connections are accepted by the kernel and get no answer.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+// Pause stops the server in its tracks (SIGSTOP): connections are accepted by the kernel and get no answer. It
+// returns when every thread stands still.
+func (s *Server) Pause() {
+	s.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(stopIn); !s.stopped() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped reports whether all threads of the process are in state T (proc_pid_stat(5)).
+func (s *Server) stopped() bool {
+	if s.process == nil {
+		return true
+	}
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.process.cmd.Process.Pid))
+	if err != nil {
+		return false
+	}
+	for _, file := range threads {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume lets a paused server go on.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
