@@ -179,7 +179,7 @@ func TestAnOldListingAfterAWrite(t *testing.T) {
 		if n := g.upstreamCalls("Open", "Stat") - before; reread && n != 0 {
 			t.Errorf("the old listing cost %v upstream requests", n)
 		}
-		old, replacement = replacement, bytesOf(uint64(len(replacement)), 170_000)
+		replacement = bytesOf(uint64(len(replacement)), 170_000)
 	}
 }
 
