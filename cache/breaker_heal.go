@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"unistore/cache/device"
 )
@@ -70,6 +71,9 @@ func (c *Cache) heal(sides side, resync bool) error {
 	if err := c.db.Broken(); err != nil {
 		c.objects.distrust() // its last writes may be lost
 		if err := c.db.Reopen(); err != nil {
+			if errors.Is(err, syscall.ENOSPC) {
+				c.giveRoom(RoomToOpen)
+			}
 			return err
 		}
 	}

@@ -18,11 +18,7 @@ func (c *Cache) suspect() {
 	if c.unsure.Swap(true) {
 		return
 	}
-	f, err := os.OpenFile(filepath.Join(c.cfg.Dir, suspectName), os.O_CREATE|os.O_WRONLY, 0o640)
-	if err == nil {
-		err = f.Close()
-	}
-	if err != nil {
+	if err := markSuspect(c.cfg.Dir); err != nil {
 		c.survived(kindMeta, fmt.Errorf("mark the records as unsure: %w", err))
 	}
 }

@@ -92,7 +92,7 @@ func TestDiskFaults(t *testing.T) {
 		{"write EIO", "cache.write-error", []string{"error=EIO", "probability=0.3"}, "write"},
 		{"read EIO", "cache.read-error", []string{"error=EIO"}, "read"},
 		{"sometimes read EIO", "cache.read-error", []string{"error=EIO", "probability=0.1"}, "read"},
-		{"no file handles", "cache.write-error", []string{"error=EMFILE", "operation=create"}, "write"},
+		{"no file handles", "cache.write-error", []string{"error=EMFILE", "operation=create"}, "handles"},
 		{"corrupt pages", "cache.corrupt-page", []string{"probability=0.2"}, "corrupt"},
 		{"database EIO", "meta.error", []string{"probability=0.2"}, "meta"},
 		{"database gone", "meta.error", []string{"error=ENOSPC"}, "meta"},

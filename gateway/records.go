@@ -3,7 +3,9 @@ package gateway
 import (
 	"errors"
 	"path/filepath"
+	"syscall"
 
+	"unistore/cache"
 	"unistore/meta"
 	"unistore/meta/fault"
 	"unistore/meta/reopen"
@@ -14,7 +16,7 @@ import (
 // only a cache. One of a newer format is an error, and is left alone.
 func (g *Gateway) openRecords() (*meta.DB, error) {
 	dir := filepath.Join(g.cfg.Cache.Dir, "meta")
-	engine, err := reopen.Open(reopen.Config{
+	records := reopen.Config{
 		Open: func() (meta.Engine, error) {
 			e, err := rocks.Open(rocks.Config{Dir: dir})
 			if err != nil {
@@ -30,7 +32,15 @@ func (g *Gateway) openRecords() (*meta.DB, error) {
 			return rocks.Destroy(dir)
 		},
 		Log: g.log,
-	})
+	}
+	engine, err := reopen.Open(records)
+	if errors.Is(err, syscall.ENOSPC) {
+		g.log.Error().Err(err).Msg("the disk is full: removing a part of the cache")
+		if err := cache.MakeRoom(g.cfg.Cache.Dir); err != nil {
+			return nil, err
+		}
+		engine, err = reopen.Open(records)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,8 @@ func (c Config) memory() uint64 {
 
 // Open opens or creates the database in cfg.Dir. It fails with meta.ErrLocked when another Engine or
 // process has it open, and with meta.ErrCorrupt when what is there can not be opened as a database: the
-// caller may move the directory away, or Destroy it, and open again. Any other error is the disk's.
+// caller may move the directory away, or Destroy it, and open again. Any other error is the disk's; one without
+// room for what opening writes is unix.ENOSPC.
 func Open(cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("rocks: %w", err)
@@ -62,7 +63,11 @@ func Open(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := headless(cfg.Dir); err != nil {
+	err = headless(cfg.Dir)
+	if err == nil {
+		err = room(cfg.Dir)
+	}
+	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	set := newSettings(cfg.memory())
@@ -142,6 +147,8 @@ func openError(dir string, err error) error {
 	switch {
 	case strings.HasPrefix(text, "IO error: While lock file"), strings.HasPrefix(text, "IO error: lock "):
 		return fmt.Errorf("rocks: open %s: %w: %s", dir, meta.ErrLocked, text)
+	case fullDisk(text):
+		return fmt.Errorf("rocks: open %s: %w: %s", dir, unix.ENOSPC, text)
 	case strings.HasPrefix(text, "IO error") && !missing:
 		return fmt.Errorf("rocks: open %s: %s", dir, text)
 	}
