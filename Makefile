@@ -26,12 +26,13 @@ define install
 	mv $(TOOLS)/build/$(notdir $(firstword $(subst @, ,$(1)))) $(2)
 endef
 
-.PHONY: help run build test lint fmt e2e e2e-deps image deps clean
+.PHONY: help run build test policies lint fmt e2e e2e-deps image deps clean
 
 help:
 	@echo 'make run     build and serve on the embedded default'
 	@echo 'make build   bin/unistore'
 	@echo 'make test    every test that needs no outside service, with the race detector'
+	@echo 'make policies  the hit ratios of docs/policies.md'
 	@echo 'make lint    golangci-lint with the import rules, gofmt, go vet'
 	@echo 'make fmt     format the code'
 	@echo 'make e2e     the binary with real clients and real servers'
@@ -47,6 +48,9 @@ build: deps
 
 test: deps
 	$(GO) test -race -timeout 15m ./...
+
+policies: deps
+	CACHE_HIT_RATIOS=all $(GO) test -count=1 -timeout 15m -run TestHitRatios ./cache -rewrite
 
 lint: deps $(GOLANGCI)
 	$(GOLANGCI) run --allow-serial-runners ./...

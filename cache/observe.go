@@ -45,10 +45,10 @@ type meters struct {
 	servedCache, servedFill, servedPas prometheus.Counter
 	fillDemand                         prometheus.Counter
 	pinned, pinsSoft, pinsHard         prometheus.Gauge
+	prefetched                         prometheus.Gauge
 }
 
 func newMeters(m *metrics.Metrics) *meters {
-	m.CacheBytes.WithLabelValues("prefetched").Set(0)
 	return &meters{
 		m:           m,
 		capacity:    m.CacheBytes.WithLabelValues("capacity"),
@@ -59,6 +59,7 @@ func newMeters(m *metrics.Metrics) *meters {
 		servedPas:   m.CacheServed.WithLabelValues("bypass"),
 		fillDemand:  m.CacheFillBytes.WithLabelValues("demand"),
 		pinned:      m.CacheBytes.WithLabelValues("pinned"),
+		prefetched:  m.CacheBytes.WithLabelValues("prefetched"),
 		pinsSoft:    m.Pins.WithLabelValues(PinSoft.String()),
 		pinsHard:    m.Pins.WithLabelValues(PinHard.String()),
 	}
@@ -94,6 +95,7 @@ func (c *Cache) spaceLocked() {
 	c.meters.resident.Set(float64(c.mu.resident))
 	c.meters.reserved.Set(float64(c.mu.reserved))
 	c.meters.pinned.Set(float64(c.mu.pins.hard))
+	c.meters.prefetched.Set(float64(c.mu.policy.pages * PageSize))
 	c.meters.pinsSoft.Set(float64(c.mu.pins.blocks[PinSoft]))
 	c.meters.pinsHard.Set(float64(c.mu.pins.blocks[PinHard]))
 	c.meters.m.CacheBlocks.Set(float64(c.mu.count))

@@ -29,8 +29,8 @@ func hitsOf(b *block) uint8 { return b.seat() >> 1 }
 // smallShare: one block in so many is in small (the paper's 10 %).
 const smallShare = 10
 
-// newS3FIFO returns the variant with one bit per block. Its author finds it better than two for
-// caches of blocks behind another cache, which is where UniStore is, and so do the traces of docs/policies.md.
+// newS3FIFO returns the variant with one bit per block. Its author finds that better than two for
+// caches of blocks behind another cache, which is where UniStore is; docs/policies.md finds no difference.
 func newS3FIFO() *s3fifo { return &s3fifo{maxHits: 1, proof: 1} }
 
 func (s *s3fifo) insert(b *block) {

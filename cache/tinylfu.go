@@ -129,8 +129,8 @@ type cursors struct {
 	window, probation, protected *block
 }
 
-// next returns the block that goes next, or nil after the last. A block of an overfull window that has more
-// uses goes to probation first.
+// next returns the block that goes next, or nil after the last. The oldest of a full window (which is about to get
+// another) has to go to probation or away: the one with fewer uses goes.
 func (t *tinylfu) next(c *cursors) *block {
 	from := &c.probation
 	if *from == nil {
@@ -139,7 +139,7 @@ func (t *tinylfu) next(c *cursors) *block {
 	switch {
 	case *from == nil:
 		from = &c.window
-	case c.window == nil || t.window.len <= t.windowSize():
+	case c.window == nil || t.window.len < t.windowSize():
 	case t.sketch.estimate(c.window.identity()) > t.sketch.estimate((*from).identity()):
 		b := c.window
 		c.window = b.newer
