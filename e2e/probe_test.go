@@ -71,16 +71,21 @@ func (g *gatewayProcess) cache() cacheState {
 	return s
 }
 
-// fault makes a fault active as an operator does: unistore faults set NAME PARAMETER=VALUE...
+// operate runs the binary as an operator does, against this gateway, and returns what it printed.
+func (g *gatewayProcess) operate(args ...string) string {
+	g.t.Helper()
+	return g.run(binary(g.t), append(args, "--admin", "http://"+g.admin)...)
+}
+
+// fault makes a fault active.
 func (g *gatewayProcess) fault(name string, params ...string) {
 	g.t.Helper()
-	args := append([]string{"faults", "set", name}, params...)
-	g.run(binary(g.t), append(args, "--admin", "http://"+g.admin)...)
+	g.operate(append([]string{"faults", "set", name}, params...)...)
 }
 
 func (g *gatewayProcess) clearFaults() {
 	g.t.Helper()
-	g.run(binary(g.t), "faults", "clear", "--admin", "http://"+g.admin)
+	g.operate("faults", "clear")
 }
 
 // diskUse is what the block files are and take.
