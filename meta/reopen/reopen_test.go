@@ -272,7 +272,7 @@ func TestUnderLoad(t *testing.T) {
 // TestFullDisk fills a real file system. Without the right to mount one, injected failures stand for it.
 func TestFullDisk(t *testing.T) {
 	dir, set := t.TempDir(), faults.New(nil)
-	mounted := unix.Mount("none", dir, "tmpfs", 0, "size=3m") == nil
+	mounted := unix.Mount("none", dir, "tmpfs", 0, "size=8m") == nil
 	if mounted {
 		t.Cleanup(func() {
 			if err := unix.Unmount(dir, 0); err != nil {
@@ -288,12 +288,12 @@ func TestFullDisk(t *testing.T) {
 	e := open(t, onDisk(filepath.Join(dir, "db"), set))
 	value := make([]byte, 100<<10)
 	written := 0
-	for ; written < 100; written++ {
+	for ; written < 200; written++ {
 		if put(e, fmt.Sprint(written), string(value)) != nil {
 			break
 		}
 	}
-	if written == 100 {
+	if written == 200 {
 		t.Fatal("the disk never was full")
 	}
 	for range 5 {
