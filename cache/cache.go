@@ -5,7 +5,7 @@
 //
 // An object's version is cut into blocks (a file each, 1 MiB by default) and those into pages (64 KiB), the unit
 // of validity, checksums and fills. The index (block.go) is in memory, loaded from the
-// database at start; the policy (policy.go, lru.go) orders blocks for eviction, except those that queries have pinned
+// database at start; the policy (policy.go, class.go) orders blocks for eviction, except those that queries have pinned
 // (pin.go). A Reader (reader.go) walks
 // a range; for missing pages it starts or joins a fill (fill.go, claim.go), which belongs to the
 // cache and lives while one reader waits for it. What goes wrong with the disk or the database is counted

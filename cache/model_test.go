@@ -72,6 +72,7 @@ func runModel(t *testing.T, seed uint64) {
 		c.MaxObjects = stripes * (1 + r.IntN(3))
 		c.PinLimit = .1 + .8*r.Float64()
 		c.Now = m.clock.now
+		c.Policy = Policies[r.IntN(len(Policies))]
 	})
 	m.breakBodies(r.Uint64())
 	for i := range 6 {

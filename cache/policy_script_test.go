@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"unistore/config"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what is there now into the scripts of testdata/policy and into docs/policies.md")
@@ -233,11 +235,17 @@ func runScript(t *testing.T, script string) string {
 	return out.String()
 }
 
-// Names of the configuration and of Policies are the same.
+// The configuration takes the policies that exist, and no others.
 func TestPolicyNames(t *testing.T) {
 	for _, name := range append(slices.Clone(Policies), "") {
 		if newPolicy(name) == nil {
 			t.Errorf("no policy %q", name)
+		}
+	}
+	for _, name := range append(slices.Clone(Policies), "arc") {
+		_, err := config.Load(config.LoadOptions{DefaultDir: t.TempDir(), Environ: []string{"UNISTORE_CACHE_POLICY=" + name}})
+		if (err == nil) != slices.Contains(Policies, name) {
+			t.Errorf("policy %q in the configuration: %v", name, err)
 		}
 	}
 	if newPolicy("arc") != nil || newPolicy("LRU") != nil {
