@@ -121,7 +121,10 @@ func TestAReadThatMustBeConfirmedDoesNotJoinAnOlderQuestion(t *testing.T) {
 	second := g.start("k")
 	learning(t, 2)
 	close(held.free)
-	(<-first).check(t, "first", old, "fwd=miss")
+	// What the second read learns drops the version that the first is being sent: it gets it whole, or cut.
+	if r := <-first; r.err == nil || !bytes.HasPrefix(old, r.body) {
+		r.check(t, "first", old, "fwd=miss")
+	}
 	(<-second).check(t, "second", replacement, "fwd-status=206")
 }
 

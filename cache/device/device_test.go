@@ -165,6 +165,10 @@ func TestRevive(t *testing.T) {
 		return errors.Join(f.Close(), d.Remove(1))
 	}
 	file := func() error { return os.WriteFile(root, nil, 0o600) }
+	other := filepath.Join(t.TempDir(), "other") // while root is there, so that it has another inode
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	steps := []struct {
 		name    string
 		do      func() error
@@ -172,7 +176,7 @@ func TestRevive(t *testing.T) {
 	}{
 		{"removed", func() error { return nil }, true},
 		{"its parent removed", func() error { return os.Remove(filepath.Dir(root)) }, true},
-		{"replaced", func() error { return os.Mkdir(root, 0o700) }, true},
+		{"replaced", func() error { return os.Rename(other, root) }, true},
 		{"a file", file, false},
 	}
 	for _, step := range steps {
