@@ -204,7 +204,15 @@ func TestDirectoryDisappears(t *testing.T) {
 	}
 	e.read("k", 0, 2*blockLen)
 	e.read("k", 0, 2*blockLen)
+	e.off(sideFiles)
+	e.read("k", 0, 2*blockLen)
+	if err := os.Remove(filepath.Join(e.dir, "blocks")); err != nil {
+		t.Fatal(err)
+	}
+	e.off(0)
+	e.read("k", 0, 2*blockLen)
 	e.idle()
+	e.checkDisk()
 }
 
 // failing wraps an engine; while on, every call that changes or reads something fails.

@@ -303,7 +303,8 @@ func (e *env) idle() {
 		e.c.mu.Unlock()
 		records := 0
 		err := e.c.db.Blocks(func(*meta.Block, error) error { records++; return nil })
-		return s.Fills == 0 && s.Readers == 0 && trash == 0 && err == nil && records == s.Blocks
+		return s.Fills == 0 && s.Readers == 0 && trash == 0 && err == nil && records == s.Blocks &&
+			e.c.guard.sides() == 0 && !e.c.retry.pending()
 	})
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
