@@ -31,7 +31,12 @@ func (immortal) Close() error { return nil }
 // newEnvOn is newEnv over an engine that is made once the directory and the faults are there. It is closed at the end.
 func newEnvOn(t testing.TB, engine func(e *env) meta.Engine, change func(*Config)) *env {
 	t.Helper()
-	e := &env{t: t, o: newOrigin(), dir: t.TempDir(), f: faults.New(nil)}
+	return newEnvIn(t, t.TempDir(), engine, change)
+}
+
+func newEnvIn(t testing.TB, dir string, engine func(e *env) meta.Engine, change func(*Config)) *env {
+	t.Helper()
+	e := &env{t: t, o: newOrigin(), dir: dir, f: faults.New(nil)}
 	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond}
 	if change != nil {
 		change(&e.cfg)

@@ -102,7 +102,7 @@ func (h *handles) open(ref device.Ref, create bool) (device.File, error) {
 	}
 	h.mu.Lock()
 	n := h.mu.idle.Len()
-	closing := h.closeIdleLocked(n / shedWhenOut)
+	closing := h.closeIdleLocked((n + shedWhenOut - 1) / shedWhenOut)
 	h.mu.Unlock()
 	closeAll(closing)
 	if f, err = open(ref); outOfFiles(err) {
