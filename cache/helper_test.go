@@ -299,12 +299,15 @@ func (e *env) idle() {
 	eventually(e.t, "idle", func() bool {
 		s := e.c.Stats()
 		e.c.mu.Lock()
-		trash := len(e.c.mu.trash)
+		trash, indexed := len(e.c.mu.trash), int64(0)
+		for b := range e.c.mu.all() {
+			indexed += e.c.mu.bytes(b)
+		}
 		e.c.mu.Unlock()
 		records := 0
 		err := e.c.db.Blocks(func(*meta.Block, error) error { records++; return nil })
 		return s.Fills == 0 && s.Readers == 0 && trash == 0 && err == nil && records == s.Blocks &&
-			e.c.guard.sides() == 0 && !e.c.retry.pending()
+			s.Resident == indexed && e.c.guard.sides() == 0 && !e.c.retry.pending()
 	})
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()

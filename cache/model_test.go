@@ -63,7 +63,7 @@ type model struct {
 func runModel(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	m := &model{versions: map[string]map[string][]byte{}, clock: newTestClock()}
-	m.env = newEnv(t, func(c *Config) {
+	m.env = newEnvOn(t, onMem, func(c *Config) {
 		c.BlockSize = page << r.IntN(3)
 		c.Size = c.BlockSize * int64(8+r.IntN(24))
 		c.MaxRun = page << r.IntN(6)
@@ -149,6 +149,7 @@ func (m *model) setFaults(r *rand.Rand, phase int) {
 		{Name: faults.CacheReadError, Operation: "open", Probability: .01},
 		{Name: faults.CacheReadError, Operation: "read", Probability: .01},
 		{Name: faults.CacheCorruptPage, Probability: .02},
+		{Name: faults.MetaError, Probability: .01},
 	} {
 		f.Seed = r.Uint64()
 		put(m.t, m.f, f)
@@ -178,6 +179,9 @@ func (m *model) overwrite(r *rand.Rand, name string) {
 
 func (m *model) step(r *rand.Rand) {
 	name := m.objects[r.IntN(len(m.objects))]
+	if r.IntN(300) == 0 {
+		m.c.guard.trip(side(1+r.IntN(int(sideAll))), errBroken)
+	}
 	switch n := r.IntN(100); {
 	case n < 3:
 		m.overwrite(r, name)
