@@ -141,6 +141,31 @@ func TestBrokenReadsBypass(t *testing.T) {
 	e.wantFetches(0)
 }
 
+// TestBrokenReadsOfOpenFiles: opening works, reading fails.
+func TestBrokenReadsOfOpenFiles(t *testing.T) {
+	for _, verified := range []bool{true, false} {
+		e := newEnv(t, nil)
+		const blocks = 10
+		e.o.put("k", blocks*blockLen)
+		e.read("k", 0, blocks*blockLen)
+		if !verified {
+			e.restart()
+		}
+		put(t, e.f, faults.Fault{Name: faults.CacheReadError, Operation: "read"})
+		for i := range int64(blocks) {
+			e.read("k", i*blockLen, blockLen)
+		}
+		e.off(sideRead)
+		e.f.Clear()
+		e.off(0)
+		e.idle()
+		e.checkDisk()
+		if s := e.c.Stats(); s.Blocks != blocks-breakInRow {
+			t.Errorf("verified %t: %d blocks left, want all but the %d that failed", verified, s.Blocks, breakInRow)
+		}
+	}
+}
+
 func TestBrokenWritesBypass(t *testing.T) {
 	for _, errno := range []string{"EIO", "ENOSPC", "EROFS"} {
 		t.Run(errno, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -124,7 +125,8 @@ func outOfFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// watched is a Device whose outcomes the guard sees.
+// watched is a Device whose outcomes the guard sees. Only reads and writes of bytes count as successes: names are
+// served from memory by a file system whose disk is full or broken.
 type watched struct {
 	device.Device
 	g *guard
@@ -132,24 +134,22 @@ type watched struct {
 
 func (d watched) Create(ref device.Ref) (device.File, error) {
 	f, err := d.Device.Create(ref)
-	d.g.note(sideWrite, err)
-	return d.wrap(f, err)
+	return d.wrap(f, sideWrite, err)
 }
 
 func (d watched) Open(ref device.Ref) (device.File, error) {
 	f, err := d.Device.Open(ref)
-	d.g.note(sideRead, err)
-	return d.wrap(f, err)
+	return d.wrap(f, sideRead, err)
 }
 
-func (d watched) wrap(f device.File, err error) (device.File, error) {
+func (d watched) wrap(f device.File, s side, err error) (device.File, error) {
 	if err != nil {
+		d.g.note(s, err)
 		return nil, err
 	}
 	return watchedFile{f, d.g}, nil
 }
 
-// Remove counts failures only: that a file can be removed does not say that one can be written.
 func (d watched) Remove(id uint64) error {
 	err := d.Device.Remove(id)
 	if err != nil {
@@ -167,6 +167,14 @@ func (f watchedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
 	f.g.note(sideRead, err)
 	return n, err
+}
+
+func (f watchedFile) Source() (*os.File, error) {
+	src, err := f.File.Source()
+	if err != nil {
+		f.g.note(sideRead, err)
+	}
+	return src, err
 }
 
 func (f watchedFile) WriteAt(p []byte, off int64) (int, error) {

@@ -304,6 +304,9 @@ func (r *Reader) sendFile(w *bufio.Writer, s *span, region *netx.FileRegion) err
 		broken, err = err, nil
 	}
 	if broken == nil {
+		if n > 0 {
+			r.c.guard.worked(sideRead)
+		}
 		r.advance(s, n)
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"unistore/cache/device"
+	"unistore/faults"
 	"unistore/meta"
 )
 
@@ -99,6 +100,7 @@ func (c *Cache) commit(b *block) {
 	rec.Pages = b.pages()
 	rec.CRC = append(rec.CRC, u.crc...)
 	c.mu.Unlock()
+	c.cfg.Faults.Point(faults.Scope{Operation: "cache.commit"})
 	var ch meta.Changes
 	ch.PutBlock(&rec)
 	if err := c.db.Write(&ch, false); err != nil {
@@ -106,6 +108,7 @@ func (c *Cache) commit(b *block) {
 		c.drop(b, reasonError)
 		return
 	}
+	c.cfg.Faults.Point(faults.Scope{Operation: "cache.committed"})
 	u.open = false
 }
 
