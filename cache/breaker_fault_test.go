@@ -239,7 +239,7 @@ func TestDirectoryRemoved(t *testing.T) {
 			if s := e.c.Stats(); s.Blocks != blocks {
 				t.Errorf("works again, with %d blocks", s.Blocks)
 			}
-			e.wantFetches(int(e.fetches()))
+			e.wantFetches(e.fetches())
 			e.read("k", 0, blocks*blockLen)
 			e.restart()
 			e.read("k", 0, blocks*blockLen)
