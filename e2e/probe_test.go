@@ -183,18 +183,30 @@ func (g *gatewayProcess) presigned(bucket, key string) string {
 	return req.URL
 }
 
-// goroutines is their number in the process.
+// goroutines is their number in the process, without fasthttp's idle workers, which wait some seconds for the next
+// connection before they end.
 func (g *gatewayProcess) goroutines() int {
 	g.t.Helper()
 	res, err := http.Get("http://" + g.admin + "/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	text := string(readAll(g.t, res.Body))
-	head, _, _ := strings.Cut(text, "\n")
-	n, err := strconv.Atoi(head[strings.LastIndexByte(head, ' ')+1:])
-	if err != nil {
-		g.t.Fatalf("%q: %v", head, err)
+	n := 0
+	for group := range strings.SplitSeq(string(readAll(g.t, res.Body)), "\n\n") {
+		for line := range strings.Lines(group) {
+			count, _, ok := strings.Cut(line, " @ ")
+			if !ok {
+				continue
+			}
+			k, err := strconv.Atoi(count)
+			if err != nil {
+				g.t.Fatalf("%q: %v", line, err)
+			}
+			_, frames, _ := strings.Cut(group, line)
+			if first, _, _ := strings.Cut(frames, "\n"); !strings.Contains(first, "fasthttp.(*workerPool).workerFunc") {
+				n += k
+			}
+		}
 	}
 	return n
 }
