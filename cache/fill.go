@@ -255,9 +255,13 @@ func (f *fill) deliver(page int64, data []byte) error {
 	}
 	if _, err := f.hd.WriteAt(data, c.math.offset(page)); err != nil {
 		c.survived(kindWrite, err)
-		c.drop(b, reasonError)
+		err = fmt.Errorf("%w: %w", errAround, err)
+		c.mu.Lock()
+		f.done, f.err = true, err // before the drop wakes readers, who would start the next fill
+		c.dropLocked(b, reasonError)
+		c.mu.Unlock()
 		c.wakeMaintenance()
-		return fmt.Errorf("%w: %w", errAround, err)
+		return err
 	}
 	c.cfg.Faults.Point(f.key.point("cache.page-written"))
 	sum := crc32.Checksum(data, castagnoli)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"unistore/byterange"
 	"unistore/meta"
@@ -34,6 +35,7 @@ type Reader struct {
 
 	pinned []*place // promised to be pinned when what is missing has come
 	subs   []*fill  // that the reader keeps alive; its own entries
+	heeded *fill    // the stream in subs whose failure was taken in
 	around *around  // the reader has left the cache; nil while it has not
 	closed bool
 }
@@ -263,8 +265,16 @@ func (r *Reader) look() (*span, wait, error) {
 	}
 	page := pageOf(r.pos)
 	b, p := c.mu.find(r.v, page)
+	there := b != nil && b.has(p)
+	var broken *fill
+	if !there {
+		broken = r.brokenLocked(page)
+	}
 	r.pruneLocked()
-	if b != nil && b.has(p) {
+	if broken != nil {
+		return nil, wait{broken, closedWake}, nil
+	}
+	if there {
 		c.acquireLocked(b)
 		c.touchLocked(b, r)
 		n := b.run(p, int(min(r.endPage-page, checkPages)))
@@ -289,6 +299,35 @@ func (r *Reader) look() (*span, wait, error) {
 	}
 	r.joinLocked(f)
 	return nil, f.waitLocked(), nil
+}
+
+// closedWake is the wake of a fill that has ended already.
+var closedWake = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// brokenLocked returns a fill that was to bring page to r and has failed before r came to wait for it.
+func (r *Reader) brokenLocked(page int64) *fill {
+	for _, f := range r.subs {
+		if f.done && f.err != nil && f.start <= page && page < f.end && f != r.heeded {
+			return f
+		}
+	}
+	return nil
+}
+
+// heedLocked makes sure that the failure of f counts once.
+func (r *Reader) heedLocked(f *fill) {
+	if f.leader == r && (f.head != nil || f.tail != nil) {
+		r.heeded = f // stays in subs, for its edges
+		return
+	}
+	if i := slices.Index(r.subs, f); i >= 0 {
+		r.subs = slices.Delete(r.subs, i, i+1)
+		f.leaveLocked()
+	}
 }
 
 // waitLocked returns what to wait on for f's next progress.
@@ -330,6 +369,9 @@ func (r *Reader) await(w wait) error {
 	}
 	r.c.mu.Lock()
 	done, err, began := w.f.done, w.f.err, w.f.began
+	if done && err != nil {
+		r.heedLocked(w.f)
+	}
 	r.c.mu.Unlock()
 	if !done || err == nil {
 		return nil
