@@ -18,6 +18,9 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/rs/zerolog"
+
+	"unistore/cache"
 	"unistore/config"
 	"unistore/s3api"
 	"unistore/upstream"
@@ -396,4 +399,22 @@ func (g *testGateway) unsigned(req *http.Request) *http.Request {
 		g.t.Fatal(err)
 	}
 	return req
+}
+
+// The policy of the configuration is the cache's: each that the cache has starts, and a made-up one does not.
+func TestThePolicyReachesTheCache(t *testing.T) {
+	for _, policy := range cache.Policies {
+		g := startGateway(t, t.TempDir(), func(c *config.Config) { c.Cache.Policy = policy })
+		g.bucket("data")
+		g.put("data", "k", []byte("x"))
+		if got, _, err := g.get("data", "k", ""); err != nil || string(got) != "x" {
+			t.Errorf("%s: %q, %v", policy, got, err)
+		}
+		cfg := *g.cfg
+		g.stop()
+		cfg.Cache.Policy = "made-up"
+		if _, err := New(t.Context(), &cfg, Options{Log: zerolog.Nop()}); err == nil {
+			t.Fatal("a made-up policy was accepted: the key does not reach the cache")
+		}
+	}
 }
