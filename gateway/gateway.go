@@ -137,7 +137,7 @@ func (g *Gateway) openCache() error {
 		Dir: c.Dir, Size: c.Size, BlockSize: c.BlockSize,
 		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree, Scrub: c.Scrub,
 		PinLimit: pinLimit(c.PinLimit), Policy: c.Policy,
-		Handles:  g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
+		Handles: g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 		Now: g.opts.now,
 	})
 	if err != nil {
