@@ -9,7 +9,9 @@
 // (pin.go). A Reader (reader.go) walks
 // a range; for missing pages it starts or joins a fill (fill.go, claim.go), which belongs to the
 // cache and lives while one reader waits for it. What goes wrong with the disk or the database is counted
-// and served around (direct.go). Metadata of objects is apart (objects.go).
+// and served around (around.go); when it stays wrong, the breaker (breaker.go) takes that side out of use, and resync.go
+// brings index, files and records together afterwards. The scrubber (scrub.go) looks for pages that
+// have rotted. Metadata of objects is apart (objects.go).
 //
 // # Life of a block
 //
@@ -316,12 +318,13 @@ type Stats struct {
 	Leases                       int   // queries with pins
 	Blocks, Versions             int
 	Fills, Readers, Handles      int
-	Objects                      int // with metadata in memory
+	Objects                      int    // with metadata in memory
+	OutOfUse                     string // "read,write,records" or some of them, see breaker.go; empty when all works
 }
 
 // Stats returns the current numbers.
 func (c *Cache) Stats() Stats {
-	s := Stats{Handles: c.handles.len(), Objects: c.objects.len()}
+	s := Stats{Handles: c.handles.len(), Objects: c.objects.len(), OutOfUse: c.guard.sides().String()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Capacity = c.cfg.Size

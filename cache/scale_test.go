@@ -123,6 +123,10 @@ func TestStartAtScale(t *testing.T) {
 	perBlock := map[int]time.Duration{}
 	for _, n := range sizes {
 		took, cpu, heap := measureStart(t, n)
+		for range 2 * min(1, len(sizes)-1) { // the best of three: others may use the machine
+			again, cpuAgain, _ := measureStart(t, n)
+			took, cpu = min(took, again), min(cpu, cpuAgain)
+		}
 		t.Logf("%d blocks: serving after %v (%d ns a block), processor time %v, %d bytes of heap a block",
 			n, took.Round(time.Millisecond), took.Nanoseconds()/int64(n), cpu.Round(time.Millisecond), heap/int64(n))
 		perBlock[n] = took / time.Duration(n)

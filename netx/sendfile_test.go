@@ -187,6 +187,30 @@ func TestSendBadFile(t *testing.T) {
 	}
 }
 
+// TestKeepErr: a bufio.Writer goes on after a file that has failed.
+func TestKeepErr(t *testing.T) {
+	bothNetworks(t, func(t *testing.T, network string) {
+		server, client := pair(t, network, Config{})
+		got := receive(client)
+		w := bufio.NewWriterSize(server, 16)
+		region := &FileRegion{File: patternFile(t, 1000), Off: 900, Len: 200, KeepErr: true}
+		n, err := w.ReadFrom(region)
+		var of *FileError
+		if n != 100 || err != nil || !errors.As(region.Err, &of) || !errors.Is(region.Err, io.ErrUnexpectedEOF) {
+			t.Errorf("sent %d, %v; kept %v", n, err, region.Err)
+		}
+		if _, err := w.WriteString("the rest"); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(w.Flush(), server.Close()); err != nil {
+			t.Error(err)
+		}
+		if data := within(t, "client", got); len(data) != 108 || string(data[100:]) != "the rest" {
+			t.Errorf("the client read %d bytes: ...%q", len(data), data[max(0, len(data)-8):])
+		}
+	})
+}
+
 // TestFileClosedWhileSending: the region goes on with the file it has, whatever opens under its number.
 func TestFileClosedWhileSending(t *testing.T) {
 	const size = 16 << 20
