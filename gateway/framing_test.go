@@ -83,7 +83,7 @@ func TestOnlyWelcomeClientsAreToldToContinue(t *testing.T) {
 		"no signature":     {"PUT /data/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", "AccessDenied"},
 		"no such bucket":   {g.signed("PUT", "/nowhere/k", 5), "NoSuchBucket"},
 		"bad key":          {g.signed("PUT", "/data/"+strings.Repeat("k", 1025), 5), "KeyTooLongError"},
-		"too large":        {g.signed("PUT", "/data/k", maxPut+1), "EntityTooLarge"},
+		"too large":        {g.signed("PUT", "/data/k", maxObject+1), "EntityTooLarge"},
 		"too large a part": {g.signed("PUT", "/data/k?partNumber=1&uploadId=u", maxPut+1), "EntityTooLarge"},
 		"chunked":          {with(strings.Replace(bad, "Content-Length: 5\r\n", "", 1), "Transfer-Encoding: chunked"), "SignatureDoesNotMatch"},
 	} {

@@ -32,6 +32,7 @@ const drainTimeout = 30 * time.Second
 type Options struct {
 	Log     zerolog.Logger
 	Version string
+	Memory  int64 // that the process may take, in bytes; 0: any number
 
 	now func() time.Time // of freshness and leases; nil: time.Now
 }
@@ -166,10 +167,12 @@ func (g *Gateway) compose() {
 			BaseDomains: g.cfg.BaseDomains,
 			Region:      g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
 		}),
-		cache:    g.cache,
-		learner:  newLearner(g.cache, g.opts.now),
-		uploader: multipart.NewUploader(multipart.Config{Metrics: g.metrics, Log: g.log, Faults: g.faults}),
-		metrics:  g.metrics, log: g.log, now: g.opts.now,
+		cache:   g.cache,
+		learner: newLearner(g.cache, g.opts.now),
+		uploader: multipart.NewUploader(multipart.Config{
+			Memory: uploadMemory(g.opts.Memory), Metrics: g.metrics, Log: g.log, Faults: g.faults,
+		}),
+		metrics: g.metrics, log: g.log, now: g.opts.now,
 	}
 	g.state = newGatewayState(g)
 	g.service.control = &control{state: g.state}

@@ -134,14 +134,15 @@ func (s *service) admit(x *exchange) (target, error) {
 	if err := x.who.authorise(op); err != nil {
 		return target{}, err
 	}
-	if err := checkPromisedSize(op, x.Header); err != nil {
-		return target{}, err
-	}
 	if _, ok := op.(s3api.ListBuckets); ok {
 		return target{}, nil
 	}
 	bucket, _ := op.Target()
-	return s.routes.find(bucket)
+	t, err := s.routes.find(bucket)
+	if err != nil {
+		return target{}, err
+	}
+	return t, x.checkPromisedSize(t)
 }
 
 func (s *service) dispatch(ctx context.Context, x *exchange, t target) (*s3api.Response, error) {

@@ -49,7 +49,7 @@ func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3ap
 	if err != nil {
 		return nil, err
 	}
-	body, err := x.body()
+	body, err := x.body(t)
 	if err != nil {
 		return nil, err
 	}

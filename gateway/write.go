@@ -10,11 +10,33 @@ import (
 	"unistore/upstream"
 )
 
-// maxPut is the most that one PUT or part may hold, as in S3 (bytes).
-const maxPut = 5 << 30
+const (
+	// maxPut is the most that a part or the source of a copy may hold, as in S3 (bytes).
+	maxPut = 5 << 30
+	// maxObject is the most that an object may hold, as in S3 for most of its life (bytes).
+	maxObject = 5 << 40
+)
 
-// body decodes the body of a write, with its size checked against S3's limit.
-func (x *exchange) body() (*s3api.Body, error) {
+// maxBody is the most bytes that op may bring to t. S3 stops a PUT at 5 GiB; here a body that one PUT of the store
+// can not hold is cut into parts, so that the limit is that of objects.
+func (t target) maxBody(op s3api.Operation) int64 {
+	lim := t.store.Limits()
+	limit, of := int64(maxObject), []int64{lim.MaxObject}
+	if _, part := op.(s3api.UploadPart); part {
+		limit, of = maxPut, []int64{lim.MaxPart}
+	} else if !t.store.Multipart() {
+		of = append(of, lim.MaxPut)
+	}
+	for _, n := range of {
+		if n > 0 {
+			limit = min(limit, n)
+		}
+	}
+	return limit
+}
+
+// body decodes the body of a write to t, with its size checked.
+func (x *exchange) body(t target) (*s3api.Body, error) {
 	_, length := x.Header.Lookup("content-length")
 	if _, chunked := x.Header.Lookup("transfer-encoding"); !length && !chunked {
 		return nil, &s3api.Error{Code: s3api.ErrMissingContentLength} // a forgotten body must not empty an object
@@ -23,35 +45,41 @@ func (x *exchange) body() (*s3api.Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.Size > maxPut {
-		return nil, &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true}
+	if limit := t.maxBody(x.op); b.Size > limit {
+		return nil, tooLarge(b.Size, limit)
 	}
 	return b, nil
 }
 
+func tooLarge(size, limit int64) *s3api.Error {
+	return &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true, Fields: []s3api.Field{
+		{Name: "ProposedSize", Value: strconv.FormatInt(size, 10)},
+		{Name: "MaxSizeAllowed", Value: strconv.FormatInt(limit, 10)},
+	}}
+}
+
 // checkPromisedSize refuses a body by the size that its headers promise, before any of it is asked for. What they
 // say wrongly is found when it is read.
-func checkPromisedSize(op s3api.Operation, h s3api.Header) error {
-	switch op.(type) {
+func (x *exchange) checkPromisedSize(t target) error {
+	switch x.op.(type) {
 	case s3api.PutObject, s3api.UploadPart:
 	default:
 		return nil
 	}
-	value, ok := h.Lookup("x-amz-decoded-content-length")
+	value, ok := x.Header.Lookup("x-amz-decoded-content-length")
 	if !ok {
-		value = h.Get("content-length")
+		value = x.Header.Get("content-length")
 	}
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > maxPut {
-		return &s3api.Error{Code: s3api.ErrEntityTooLarge, Close: true, Fields: []s3api.Field{
-			{Name: "ProposedSize", Value: value}, {Name: "MaxSizeAllowed", Value: strconv.Itoa(maxPut)},
-		}}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if limit := t.maxBody(x.op); err == nil && n > limit {
+		return tooLarge(n, limit)
 	}
 	return nil
 }
 
 // putObject streams a body to the upstream.
 func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api.PutObject) (*s3api.Response, error) {
-	body, err := x.body()
+	body, err := x.body(t)
 	if err != nil {
 		return nil, err
 	}

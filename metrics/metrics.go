@@ -36,6 +36,7 @@ type Metrics struct {
 
 	Uploads        *prometheus.GaugeVec   // state
 	UploadParts    *prometheus.CounterVec // outcome
+	UploadMemory   prometheus.Gauge
 	FaultsInjected *prometheus.CounterVec // name
 }
 
@@ -70,6 +71,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 		Uploads:        b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
 		UploadParts:    b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),
+		UploadMemory:   b.gauge("unistore_upload_memory_bytes", "Memory that uploads hold for parts."),
 		FaultsInjected: b.counters("unistore_faults_injected_total", "Injected faults that fired.", "name"),
 	}
 }

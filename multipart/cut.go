@@ -11,13 +11,6 @@ import (
 // opPut is the operation that errors of this package name.
 const opPut = "Put"
 
-// What a body of unknown length gets for its first piece, before it has shown that it is longer. After
-// secondBuffer comes the whole piece.
-const (
-	firstBuffer  = 64 << 10
-	secondBuffer = 1 << 20
-)
-
 // cutter reads a body in order and cuts it. It looks one byte ahead, so that a piece is known to be the
 // last when it is returned. One goroutine uses it.
 type cutter struct {
@@ -30,52 +23,40 @@ type cutter struct {
 }
 
 // next returns the next n bytes, or fewer when the body ends before, and whether it ends here.
-// Buffers come from mem. The error is an *upstream.Error.
-func (c *cutter) next(ctx context.Context, n int64, mem *pool) (data []byte, last bool, err error) {
+// The caller has reserved the memory. The error is an *upstream.Error; what was read before it is lost.
+func (c *cutter) next(ctx context.Context, n int64, mem *pool) (d data, last bool, err error) {
 	if c.size >= 0 {
 		n = min(n, max(c.size-c.at, 0))
 	}
-	buf := c.firstBuffer(n, mem)
-	filled := 0
 	for {
-		if filled, err = c.fill(ctx, buf, filled); err != nil {
-			return nil, false, bodyError(ctx, err)
+		block := mem.take()
+		block = block[:min(int64(len(block)), n-d.size)]
+		filled, err := c.fill(ctx, block)
+		if err != nil {
+			return data{}, false, bodyError(ctx, err)
 		}
-		if c.ended() || int64(filled) == n {
+		if filled > 0 {
+			d.blocks = append(d.blocks, block[:filled])
+			d.size += int64(filled)
+		}
+		if c.ended() || d.size == n {
 			break
 		}
-		grown := n
-		if int64(filled) < secondBuffer {
-			grown = min(n, secondBuffer)
-		}
-		bigger := mem.buffer(grown)
-		copy(bigger, buf)
-		buf = bigger
 	}
-	c.at += int64(filled)
+	c.at += d.size
 	if err := c.checkLength(); err != nil {
-		return nil, false, err
+		return data{}, false, err
 	}
-	return buf[:filled], c.ended(), nil
-}
-
-// firstBuffer is the buffer to start a piece of at most n bytes with: all of it, unless the body is
-// of unknown length and may be short.
-func (c *cutter) firstBuffer(n int64, mem *pool) []byte {
-	if c.size < 0 && c.at == 0 {
-		n = min(n, firstBuffer)
-	}
-	return mem.buffer(n)
+	return d, c.ended(), nil
 }
 
 func (c *cutter) ended() bool { return c.eof && c.ahead == 0 }
 
-// fill reads into buf from offset filled on until buf is full and one more byte, or the end, is known.
-func (c *cutter) fill(ctx context.Context, buf []byte, filled int) (int, error) {
-	if c.ahead == 1 && filled < len(buf) {
-		buf[filled] = c.one[0]
-		filled++
-		c.ahead = 0
+// fill reads into buf until it is full and one more byte, or the end, is known.
+func (c *cutter) fill(ctx context.Context, buf []byte) (filled int, err error) {
+	if c.ahead == 1 && len(buf) > 0 {
+		buf[0] = c.one[0]
+		filled, c.ahead = 1, 0
 	}
 	for filled < len(buf) && !c.eof {
 		n, err := c.read(ctx, buf[filled:])

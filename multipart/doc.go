@@ -5,6 +5,6 @@
 // never the order in which parts arrive or finish. Whether a body becomes one PUT or a multipart upload is
 // decided by position and size in Decide, the only place that knows.
 //
-// plan.go holds the pure decisions, cut.go the reading in order, pool.go the shared memory, uploader.go
+// plan.go holds the pure decisions, cut.go the reading in order, pool.go and data.go the shared memory, uploader.go
 // and session.go the work, id.go the upload ids that clients see.
 package multipart

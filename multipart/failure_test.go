@@ -158,7 +158,7 @@ func TestCancel(t *testing.T) {
 func TestCancelWhileWaitingForMemory(t *testing.T) {
 	tg := newTarget(testLimits)
 	u := newUploader(tg, Config{Memory: part})
-	if err := u.pool.reserve(t.Context(), part); err != nil {
+	if _, err := u.pool.reserve(t.Context(), part); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,54 +4,76 @@ import (
 	"context"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 )
+
+// blockSize is the unit of memory (bytes): small, so that a short body takes little; large enough that its cost
+// vanishes beside that of filling it.
+const blockSize = 256 << 10
 
 // pool is the memory for parts that all uploads share. Memory is reserved for a whole part before its first
 // byte is read and released when the part is stored: nobody waits for memory while holding a part
 // that is not complete, so uploads never wait for each other in a circle.
+//
+// It is handed out in blocks of one size, whatever the size of parts: so a block that was given back fits
+// everybody, and blocks in use and free ones together never exceed limit.
 type pool struct {
-	limit  int64
-	common int64 // the size of buffers worth keeping
-	sem    *semaphore.Weighted
-	mu     struct {
+	limit int64 // a multiple of block
+	block int64
+	gauge prometheus.Gauge // of inUse, or nil
+	sem   *semaphore.Weighted
+	mu    struct {
 		sync.Mutex
 		inUse int64    // reserved bytes
-		free  [][]byte // buffers of common bytes; kept until nothing is in use
+		free  [][]byte // blocks; kept until nothing is in use
 	}
 }
 
-func newPool(limit, common int64) *pool {
-	return &pool{limit: limit, common: common, sem: semaphore.NewWeighted(limit)}
+// newPool returns a pool of limit bytes, rounded up to blocks.
+func newPool(limit, block int64) *pool {
+	p := &pool{block: block}
+	p.limit = p.round(limit)
+	p.sem = semaphore.NewWeighted(p.limit)
+	return p
 }
 
-// reserve waits for n bytes, at most limit, or returns ctx's error.
-func (p *pool) reserve(ctx context.Context, n int64) error {
+// round is the memory that n bytes take.
+func (p *pool) round(n int64) int64 { return ceilDiv(n, p.block) * p.block }
+
+// reserve waits for the memory of n bytes, at most limit, and returns how much that is: what release takes. The
+// error is ctx's.
+func (p *pool) reserve(ctx context.Context, n int64) (int64, error) {
+	n = p.round(n)
 	if err := p.sem.Acquire(ctx, n); err != nil {
-		return err
+		return 0, err
 	}
 	p.add(n)
-	return nil
+	return n, nil
 }
 
-// tryReserve takes n bytes if they are free.
-func (p *pool) tryReserve(n int64) bool {
-	ok := p.sem.TryAcquire(n)
-	if ok {
-		p.add(n)
+// tryReserve is reserve if the memory is free now.
+func (p *pool) tryReserve(n int64) (int64, bool) {
+	n = p.round(n)
+	if !p.sem.TryAcquire(n) {
+		return 0, false
 	}
-	return ok
+	p.add(n)
+	return n, true
 }
 
-func (p *pool) release(n int64) {
-	p.add(-n)
-	p.sem.Release(n)
+func (p *pool) release(reserved int64) {
+	p.add(-reserved)
+	p.sem.Release(reserved)
 }
 
 func (p *pool) add(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.inUse += n
+	if p.gauge != nil {
+		p.gauge.Set(float64(p.mu.inUse))
+	}
 	if p.mu.inUse == 0 {
 		p.mu.free = nil
 	}
@@ -63,19 +85,19 @@ func (p *pool) used() int64 {
 	return p.mu.inUse
 }
 
-// buffer returns n bytes of any content; the caller has reserved them.
-func (p *pool) buffer(n int64) []byte {
-	if b := p.recycled(n); b != nil {
+// take returns a block of any content; the caller has reserved it.
+func (p *pool) take() []byte {
+	if b := p.recycled(); b != nil {
 		return b
 	}
-	return make([]byte, n)
+	return make([]byte, p.block)
 }
 
-func (p *pool) recycled(n int64) []byte {
+func (p *pool) recycled() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.mu.free) - 1
-	if n != p.common || last < 0 {
+	if last < 0 {
 		return nil
 	}
 	b := p.mu.free[last]
@@ -84,12 +106,11 @@ func (p *pool) recycled(n int64) []byte {
 	return b
 }
 
-// recycle takes back a buffer that nobody reads any more, before its reservation is released.
-func (p *pool) recycle(b []byte) {
-	if int64(cap(b)) != p.common {
-		return
-	}
+// recycle takes back the blocks of a part that nobody reads any more, before its reservation is released.
+func (p *pool) recycle(d data) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.free = append(p.mu.free, b[:cap(b)])
+	for _, b := range d.blocks {
+		p.mu.free = append(p.mu.free, b[:cap(b)])
+	}
 }

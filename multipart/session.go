@@ -1,7 +1,6 @@
 package multipart
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/md5"
@@ -21,7 +20,7 @@ import (
 type piece struct {
 	number   int
 	position int64
-	data     []byte
+	data     data
 	last     bool
 	reserved int64 // bytes of the pool
 }
@@ -136,13 +135,13 @@ func (s *session) cutAll() error {
 		if s.req.Size >= 0 {
 			n = min(n, s.req.Size-s.total)
 		}
-		p := piece{number: number, position: s.total, reserved: n}
-		if err := s.reserve(n); err != nil {
+		p := piece{number: number, position: s.total}
+		var err error
+		if p.reserved, err = s.reserve(n); err != nil {
 			return err
 		}
-		var err error
 		if p.data, p.last, err = c.next(s.ctx, n, s.u.pool); err == nil {
-			s.total += int64(len(p.data))
+			s.total += p.data.size
 			err = s.plan.allows(number, s.total)
 		}
 		if err != nil {
@@ -155,12 +154,13 @@ func (s *session) cutAll() error {
 	}
 }
 
-// reserve waits for memory. Parts that a fault holds back give theirs up before that, oldest first:
-// otherwise they and the reader would wait for each other.
-func (s *session) reserve(n int64) error {
+// reserve waits for memory for n bytes, at least for one, and returns how much it is. Parts that a fault holds
+// back give theirs up before that, oldest first: otherwise they and the reader would wait for each other.
+func (s *session) reserve(n int64) (int64, error) {
+	n = max(n, 1)
 	for len(s.held) > 0 && s.ctx.Err() == nil {
-		if s.u.pool.tryReserve(n) {
-			return nil
+		if reserved, ok := s.u.pool.tryReserve(n); ok {
+			return reserved, nil
 		}
 		s.upload(s.unhold())
 	}
@@ -175,7 +175,7 @@ func (s *session) unhold() piece {
 
 // dispatch writes p, now or in its turn. It owns p's memory from here on.
 func (s *session) dispatch(p piece) error {
-	if s.u.decide(p.position, int64(len(p.data)), p.last, s.plan.lim) == Single {
+	if s.u.decide(p.position, p.data.size, p.last, s.plan.lim) == Single {
 		attrs, err := putPiece(s.ctx, s.t, s.loc, s.req, p.data)
 		s.whole = &attrs
 		s.release(p, err)
@@ -241,11 +241,12 @@ func (s *session) start(p piece) error {
 
 // upload stores p as its part and releases its memory. A failure ends the session.
 func (s *session) upload(p piece) {
-	req := upstream.PartRequest{Body: bytes.NewReader(p.data), Size: int64(len(p.data))}
-	sum := md5.Sum(p.data)
-	req.MD5 = base64.StdEncoding.EncodeToString(sum[:])
+	req := upstream.PartRequest{Body: p.data.reader(), Size: p.data.size}
+	sum := md5.New()
+	p.data.writeTo(sum)
+	req.MD5 = base64.StdEncoding.EncodeToString(sum.Sum(nil))
 	if h, ok := checksum.New(s.checksum); ok && s.checksum != "" {
-		_, _ = h.Write(p.data) // a hash never fails
+		p.data.writeTo(h)
 		req.Checksum = &object.Checksum{Algorithm: s.checksum, Value: checksum.Encode(h)}
 	}
 	err := s.store(p.number, req)
@@ -314,7 +315,7 @@ func (s *session) streamAll() error {
 	return nil
 }
 
-// release gives p's memory back; err is what became of p. After a failure the buffer itself is left to the
+// release gives p's memory back; err is what became of p. After a failure the blocks themselves are left to the
 // garbage collector: net/http may go on reading a request's body for a while after an early answer.
 func (s *session) release(p piece, err error) {
 	if err == nil {

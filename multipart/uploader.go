@@ -1,7 +1,6 @@
 package multipart
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"time"
@@ -60,6 +59,7 @@ type Config struct {
 // runs nothing between calls.
 type Uploader struct {
 	cfg    Config
+	part   int64 // the usual size of parts
 	pool   *pool
 	decide func(position, size int64, last bool, lim upstream.Limits) Mode // Decide, but for tests
 }
@@ -72,12 +72,16 @@ func NewUploader(cfg Config) *Uploader {
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = DefaultParallel
 	}
-	common := cfg.PartSize
-	if common <= 0 {
-		common = DefaultPart
+	part, block := int64(DefaultPart), int64(blockSize)
+	if cfg.PartSize > 0 {
+		part, block = cfg.PartSize, min(cfg.PartSize, blockSize)
 	}
-	cfg.Memory = max(cfg.Memory, common)
-	return &Uploader{cfg: cfg, pool: newPool(cfg.Memory, common), decide: Decide}
+	cfg.Memory = max(cfg.Memory, part)
+	u := &Uploader{cfg: cfg, part: part, pool: newPool(cfg.Memory, block), decide: Decide}
+	if cfg.Metrics != nil {
+		u.pool.gauge = cfg.Metrics.UploadMemory
+	}
+	return u
 }
 
 // InUse is the memory that uploads hold now, in bytes. It is 0 when none is under way.
@@ -110,7 +114,7 @@ func (u *Uploader) Put(ctx context.Context, t Target, loc upstream.Loc, req upst
 // bufferLimit is the largest part to hold in memory: a quarter of it, so that one upload does not
 // stop all others, but at least one part of the usual size.
 func (u *Uploader) bufferLimit(lim upstream.Limits) int64 {
-	return min(max(u.cfg.Memory/4, u.pool.common, firstPart(lim)), u.cfg.Memory)
+	return min(max(u.cfg.Memory/4, u.part, firstPart(lim)), u.cfg.Memory)
 }
 
 // put writes the whole body with one request.
@@ -127,8 +131,8 @@ func put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutReques
 }
 
 // putPiece writes a piece that is the whole body.
-func putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, data []byte) (object.Attrs, error) {
-	req.Body, req.Size = io.Reader(bytes.NewReader(data)), int64(len(data))
+func putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, d data) (object.Attrs, error) {
+	req.Body, req.Size = io.Reader(d.reader()), d.size
 	return put(ctx, t, loc, req)
 }
 

@@ -331,9 +331,15 @@ func TestMetrics(t *testing.T) {
 		if got := testutil.ToFloat64(m.Uploads.WithLabelValues("active")); got != 1 {
 			t.Errorf("%v active uploads, want 1", got)
 		}
+		if got := testutil.ToFloat64(m.UploadMemory); got < part || got > 3*part {
+			t.Errorf("%v bytes of memory, want those of 1 to 3 parts", got)
+		}
 	}
 	if _, err := write(t, u, tg, loc, body(3*part), -1); err != nil {
 		t.Fatal(err)
+	}
+	if got := testutil.ToFloat64(m.UploadMemory); got != 0 {
+		t.Errorf("%v bytes of memory are still in use", got)
 	}
 	if got := testutil.ToFloat64(m.UploadParts.WithLabelValues("ok")); got != 3 {
 		t.Errorf("%v parts, want 3", got)

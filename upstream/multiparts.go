@@ -25,7 +25,8 @@ func (s *Store) CreateUpload(ctx context.Context, loc Loc, req CreateUploadReque
 	})
 }
 
-// UploadPart is Multiparter.UploadPart. If req.Body fails, its error is in the chain of the result.
+// UploadPart is Multiparter.UploadPart. If req.Body fails, its error is in the chain of the result. A part whose
+// Body is a Replayer is sent again after a transient failure: it replaces itself.
 func (s *Store) UploadPart(ctx context.Context, up Upload, number int, req PartRequest) (Part, error) {
 	return s.uploadPart(ctx, up, number, req, call{op: "UploadPart"})
 }

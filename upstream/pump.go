@@ -59,10 +59,17 @@ func newPump(ctx context.Context, src io.Reader) *pump {
 	}
 }
 
+// Replayer is a body in memory: Read never blocks, and Rewind lets it be read from its start again. A request that
+// carries one can be repeated as if it had none.
+type Replayer interface {
+	io.Reader
+	Rewind()
+}
+
 // neverBlocks reports whether r is in memory, where a pump would only copy.
 func neverBlocks(r io.Reader) bool {
 	switch r.(type) {
-	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+	case *bytes.Reader, *bytes.Buffer, *strings.Reader, Replayer:
 		return true
 	default:
 		return false

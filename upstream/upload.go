@@ -93,13 +93,20 @@ func bodyCode(err error) Code {
 }
 
 // sendBody runs a call that carries a body of size bytes. The call is repeated only if
-// nothing of the body was used. The caller's own error, if its body failed, is in the result's chain.
+// nothing of the body was used, or if it is a Replayer: then c.class says when. The caller's own error, if its
+// body failed, is in the result's chain.
 func sendBody[T any](ctx context.Context, s *Store, c call, src io.Reader, size int64, fn func(context.Context, io.Reader) (T, error)) (T, error) {
 	var u *upload
-	c.class = retryUnacted
+	memory, replays := src.(Replayer)
+	if !replays {
+		c.class = retryUnacted
+	}
 	c.limit = 0
-	c.consumed = func() bool { return size > 0 && u != nil && u.body.Started() }
+	c.consumed = func() bool { return size > 0 && !replays && u != nil && u.body.Started() }
 	v, err := do(ctx, s, c, func(a *attempt) (T, error) {
+		if replays {
+			memory.Rewind() // nobody reads it any more: release has ended that
+		}
 		u = newUpload(a, src, size)
 		defer u.release()
 		if size == 0 { // drivers need not read an empty body, but its end may be a refusal

@@ -15,6 +15,7 @@ func (s *Store) Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs,
 }
 
 func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (object.Attrs, error) {
+	c.class = retryUnacted // another writer's object could be there by now
 	return sendBody(ctx, s, c, req.Body, req.Size, func(ctx context.Context, body io.Reader) (object.Attrs, error) {
 		r := req
 		r.Body = body

@@ -13,19 +13,22 @@ import (
 // the kernel's share is the rest.
 const goShare = 0.85
 
-// limitMemory gives the garbage collector its limit: limits.memory, else that of the cgroup. The variable
-// GOMEMLIMIT wins. It returns the limit in bytes, or 0 when there is none.
-func limitMemory(configured int64, p process) int64 {
-	if p.getenv("GOMEMLIMIT") != "" {
+// processMemory is what the process may take in bytes: limits.memory, else the limit of the cgroup; 0 when there
+// is none.
+func processMemory(configured int64) int64 {
+	if configured == 0 {
+		return cgroupMemory("/")
+	}
+	return configured
+}
+
+// limitMemory gives the garbage collector its limit, for a process that may take so many bytes (0: any number).
+// The variable GOMEMLIMIT wins. It returns the limit in bytes, or 0 when it has set none.
+func limitMemory(memory int64, p process) int64 {
+	if memory == 0 || p.getenv("GOMEMLIMIT") != "" {
 		return 0
 	}
-	if configured == 0 {
-		configured = cgroupMemory("/")
-	}
-	if configured == 0 {
-		return 0
-	}
-	limit := int64(float64(configured) * goShare)
+	limit := int64(float64(memory) * goShare)
 	debug.SetMemoryLimit(limit)
 	return limit
 }

@@ -60,10 +60,11 @@ func serve(ctx context.Context, opts config.LoadOptions, p process) error {
 	for _, w := range cfg.Warnings {
 		log.Warn().Msg(w)
 	}
-	if limit := limitMemory(cfg.Limits.Memory, p); limit > 0 {
+	memory := processMemory(cfg.Limits.Memory)
+	if limit := limitMemory(memory, p); limit > 0 {
 		log.Debug().Int64("bytes", limit).Msg("memory limit of the garbage collector")
 	}
-	g, err := gateway.New(ctx, cfg, gateway.Options{Log: log, Version: version})
+	g, err := gateway.New(ctx, cfg, gateway.Options{Log: log, Version: version, Memory: memory})
 	if err != nil {
 		return err
 	}
