@@ -2,8 +2,6 @@ package s3
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -41,7 +39,7 @@ func (b *Backend) StatBucket(ctx context.Context, name string) (upstream.Bucket,
 	if _, err := b.client.HeadBucket(r.ctx, &awss3.HeadBucketInput{Bucket: aws.String(name)}); err != nil {
 		return upstream.Bucket{}, r.fail(err)
 	}
-	b.buckets.set(name, true)
+	b.buckets.Set(name, true)
 	return upstream.Bucket{Name: name}, nil
 }
 
@@ -58,7 +56,7 @@ func (b *Backend) CreateBucket(ctx context.Context, name string) error {
 		}
 	}
 	_, err = b.client.CreateBucket(r.ctx, in)
-	b.buckets.forget(name)
+	b.buckets.Forget(name)
 	if err != nil {
 		return r.fail(err)
 	}
@@ -72,76 +70,14 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 		return err
 	}
 	_, err = b.client.DeleteBucket(r.ctx, &awss3.DeleteBucketInput{Bucket: aws.String(name)})
-	b.buckets.forget(name)
+	b.buckets.Forget(name)
 	if err != nil {
 		return r.fail(err)
 	}
 	return nil
 }
 
-// A bucket's existence is asked only to tell a HEAD's 404 for a key from one for the bucket, so it may be a
-// few seconds old.
-const (
-	bucketTTL  = 5 * time.Second
-	maxBuckets = 1024
-)
-
-// bucketCache remembers for bucketTTL which buckets exist.
-type bucketCache struct {
-	mu struct {
-		sync.Mutex
-		known map[string]bucketEntry
-	}
-}
-
-type bucketEntry struct {
-	exists bool
-	until  time.Time
-}
-
-func newBucketCache() *bucketCache {
-	c := &bucketCache{}
-	c.mu.known = map[string]bucketEntry{}
-	return c
-}
-
-func (c *bucketCache) get(name string) (exists, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.mu.known[name]
-	return e.exists, ok && time.Now().Before(e.until)
-}
-
-func (c *bucketCache) set(name string, exists bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.mu.known) >= maxBuckets {
-		clear(c.mu.known)
-	}
-	c.mu.known[name] = bucketEntry{exists: exists, until: time.Now().Add(bucketTTL)}
-}
-
-func (c *bucketCache) forget(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.mu.known, name)
-}
-
 // bucketExists asks the service unless it has been asked just now.
 func (b *Backend) bucketExists(ctx context.Context, name string) (bool, error) {
-	if exists, ok := b.buckets.get(name); ok {
-		return exists, nil
-	}
-	_, err := b.StatBucket(ctx, name)
-	switch {
-	case err == nil:
-		return true, nil // StatBucket has noted it
-	case upstream.CodeOf(err) == upstream.NoBucket:
-		b.buckets.set(name, false)
-		return false, nil
-	case upstream.CodeOf(err) == upstream.Access:
-		return true, nil // who may see objects need not see buckets; a bucket that is not there is a 404
-	default:
-		return false, err
-	}
+	return b.buckets.Exists(ctx, name, b.StatBucket)
 }

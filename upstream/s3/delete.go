@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -13,6 +12,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // Delete implements upstream.Backend.
@@ -96,7 +96,7 @@ func (b *Backend) DeleteBatch(ctx context.Context, bucket string, keys []string)
 	inBatch := make(map[string]bool, len(keys)) // each once: MinIO waits for its own lock on the second
 	for i, key := range keys {
 		switch {
-		case !xmlSafe(key) || (!b.exact && pathLike(key)):
+		case !wire.XMLSafe(key) || (!b.exact && pathLike(key)):
 			errs[i] = b.Delete(ctx, upstream.Loc{Bucket: bucket, Key: key}, upstream.DeleteOptions{}) // or its refusal
 		case !inBatch[key]:
 			inBatch[key] = true
@@ -146,20 +146,6 @@ func batchResults(out *awss3.DeleteObjectsOutput) map[string]error {
 		results[deref(e.Key)] = &upstream.Error{Code: code, Op: "DeleteBatch", Message: fmt.Sprintf("%s %s", deref(e.Code), deref(e.Message))}
 	}
 	return results
-}
-
-// xmlSafe reports whether key survives an XML document: characters of XML 1.0 (section 2.2), without
-// the line ends that parsers normalise.
-func xmlSafe(key string) bool {
-	if !utf8.ValidString(key) {
-		return false
-	}
-	for _, c := range key {
-		if c < ' ' || c == 0x7f || c == 0xfffe || c == 0xffff {
-			return false
-		}
-	}
-	return true
 }
 
 // contentMD5 replaces the SDK's CRC32 by Content-MD5, which every server takes.

@@ -4,53 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // byCode maps the codes of S3, and of servers that add their own, to what callers act on. Codes that
 // are not here go by the status.
-var byCode = map[string]upstream.Code{
-	"NoSuchKey":                     upstream.NotExist,
-	"NoSuchBucket":                  upstream.NoBucket,
-	"NoSuchUpload":                  upstream.NoUpload,
-	"NoSuchVersion":                 upstream.NoVersion,
-	"InvalidRange":                  upstream.RangeError,
-	"PreconditionFailed":            upstream.Changed,
-	"ConditionalRequestConflict":    upstream.Conflict,
-	"OperationAborted":              upstream.Conflict,
-	"FileAlreadyExists":             upstream.Changed,
-	"BucketAlreadyExists":           upstream.BucketExists,
-	"BucketAlreadyOwnedByYou":       upstream.BucketOwned,
-	"BucketNotEmpty":                upstream.BucketNotEmpty,
-	"InvalidPart":                   upstream.InvalidPart,
-	"InvalidPartOrder":              upstream.PartOrder,
-	"EntityTooSmall":                upstream.TooSmall,
-	"EntityTooLarge":                upstream.TooLarge,
-	"BadDigest":                     upstream.BadDigest,
-	"InvalidDigest":                 upstream.BadDigest,
-	"XAmzContentChecksumMismatch":   upstream.BadDigest,
-	"XAmzContentSHA256Mismatch":     upstream.BadDigest,
-	"IncompleteBody":                upstream.TooShort,
-	"SlowDown":                      upstream.Throttled,
-	"SlowDownRead":                  upstream.Throttled,
-	"SlowDownWrite":                 upstream.Throttled,
-	"TooManyRequests":               upstream.Throttled,
-	"RequestLimitExceeded":          upstream.Throttled,
-	"ServiceBusy":                   upstream.Throttled,
-	"RequestTimeout":                upstream.Unavailable,
-	"InternalError":                 upstream.Unavailable,
-	"NotImplemented":                upstream.Unsupported,
-	"MethodNotAllowed":              upstream.Unsupported,
-	"QuotaExceeded":                 upstream.NoSpace,
-	"InsufficientStorage":           upstream.NoSpace,
+var byCode = wire.Codes(map[string]upstream.Code{
 	"XMinioStorageFull":             upstream.NoSpace,
-	"KeyTooLongError":               upstream.InvalidKey,
-	"InvalidURI":                    upstream.InvalidKey,
 	"XMinioInvalidObjectName":       upstream.InvalidKey,
 	"XMinioInvalidResourceName":     upstream.InvalidKey,
 	"XMinioParentIsObject":          upstream.InvalidKey,
@@ -58,16 +23,7 @@ var byCode = map[string]upstream.Code{
 	"ObjectParentIsFile":            upstream.InvalidKey, // versitygw posix: "a/b" beside "a"
 	"ExistingObjectIsDirectory":     upstream.InvalidKey, // versitygw posix: "a" beside "a/b"
 	"DirectoryObjectContainsData":   upstream.InvalidKey, // versitygw posix: a body under "a/"
-}
-
-// credentialCodes are faults of our own keys or clock: the client of the gateway can do nothing
-// about them and must not be told.
-var credentialCodes = map[string]bool{
-	"InvalidAccessKeyId": true, "SignatureDoesNotMatch": true, "RequestTimeTooSkewed": true,
-	"ExpiredToken": true, "InvalidToken": true, "TokenRefreshRequired": true, "InvalidSecurity": true,
-	"AuthorizationHeaderMalformed": true, "XAmzContentSHA256NotSupported": true, "AccountProblem": true,
-	"InvalidClientTokenId": true, "MissingAuthenticationToken": true, "UnrecognizedClientException": true,
-}
+})
 
 // fail maps an error of the SDK: the caller's cancellation first, then the S3 code, then the status.
 func (r *request) fail(err error) error {
@@ -90,12 +46,12 @@ func (r *request) fail(err error) error {
 		return out
 	}
 	out.RequestID = h.Get("X-Amz-Request-Id")
-	out.RetryAfter = retryAfter(h)
-	out.Code = codeOf(status, code, h)
-	out.Message, out.Err = brief(status, code, message), nil
+	out.RetryAfter = wire.RetryAfter(h)
+	out.Code = wire.CodeOf(byCode, status, code, h)
+	out.Message, out.Err = wire.Brief(status, code, message), nil
 	switch {
 	case r.wrongRegion(out, status, code, h):
-	case credentialCodes[code]:
+	case wire.CredentialFault(code):
 		out.Code, out.Message = upstream.Access, "the store refused our credentials: "+code
 		r.b.cfg.Log.Error().Str("upstream", r.b.cfg.Name).Str("code", code).Str("upstream_request", out.RequestID).
 			Msg("the store refuses the configured credentials")
@@ -112,45 +68,6 @@ func answerOf(err error) (int, http.Header) {
 		return 0, http.Header{}
 	}
 	return re.HTTPStatusCode(), re.Response.Header
-}
-
-func codeOf(status int, code string, h http.Header) upstream.Code {
-	if c, ok := byCode[code]; ok {
-		return c
-	}
-	switch status {
-	case http.StatusNotModified:
-		return upstream.NotModified
-	case http.StatusPreconditionFailed:
-		return upstream.Changed
-	case http.StatusRequestedRangeNotSatisfiable:
-		return upstream.RangeError
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return upstream.Access
-	case http.StatusConflict:
-		return upstream.Conflict
-	case http.StatusTooManyRequests:
-		return upstream.Throttled
-	case http.StatusServiceUnavailable:
-		if h.Get("Retry-After") != "" {
-			return upstream.Throttled
-		}
-		return upstream.Unavailable
-	case http.StatusInsufficientStorage:
-		return upstream.NoSpace
-	case http.StatusNotImplemented, http.StatusMethodNotAllowed:
-		return upstream.Unsupported
-	case http.StatusRequestURITooLong:
-		return upstream.InvalidKey
-	case http.StatusRequestEntityTooLarge:
-		return upstream.TooLarge
-	case http.StatusNotFound, http.StatusRequestTimeout:
-		return upstream.Unavailable // a 404 that no S3 server wrote; notFound looks closer at the others
-	}
-	if status >= 400 && status < 500 {
-		return upstream.Invalid
-	}
-	return upstream.Unavailable
 }
 
 // bodiless reports whether code is what the SDK puts where the answer, to a HEAD, had no document.
@@ -192,16 +109,6 @@ func (r *request) wrongRegion(out *upstream.Error, status int, code string, h ht
 	}
 	r.b.cfg.Log.Error().Str("upstream", r.b.cfg.Name).Msg(out.Message)
 	return true
-}
-
-// brief is the store's words, bounded.
-func brief(status int, code, message string) string {
-	const most = 300
-	message = strings.ToValidUTF8(message, "?")
-	if len(message) > most {
-		message = strings.ToValidUTF8(message[:most], "") + "..."
-	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s %s", status, code, message))
 }
 
 // bodyFailed gives the failure of a request's body precedence over what the SDK made of it.

@@ -48,7 +48,7 @@ func TestErrorsByStatusAndCode(t *testing.T) {
 		{"long key", s3Error(400, "KeyTooLongError"), upstream.InvalidKey},
 		{"other", s3Error(400, "InvalidArgument"), upstream.Invalid},
 		{"conflict", s3Error(409, "OperationAborted"), upstream.Conflict},
-		{"an endless error", answer{status: 500, body: "<Error><Code>x</Code>" + strings.Repeat(" ", 2*maxError)}, upstream.Unavailable},
+		{"an endless error", answer{status: 500, body: "<Error><Code>x</Code>" + strings.Repeat(" ", 2<<20)}, upstream.Unavailable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

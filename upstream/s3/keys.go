@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // exactKeys reports whether the service at endpoint takes every key for what it is. Amazon does. Other servers
@@ -54,7 +55,7 @@ func (b *Backend) checkKey(ctx context.Context, op string, loc upstream.Loc) err
 		return &upstream.Error{Code: upstream.InvalidKey, Op: op, Message: "empty key"}
 	case !b.exact && pathLike(loc.Key):
 		return &upstream.Error{Code: upstream.InvalidKey, Op: op, Message: "the store reads keys as paths, in which this one names another object"}
-	case xmlSafe(loc.Key):
+	case wire.XMLSafe(loc.Key):
 		return nil
 	}
 	if b.listings.state.Load() == encodingUnknown {

@@ -2,10 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
-	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -13,6 +9,7 @@ import (
 	"unistore/byterange"
 	"unistore/object"
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // Stat implements upstream.Backend by HEAD.
@@ -115,77 +112,7 @@ func (b *Backend) Open(ctx context.Context, loc upstream.Loc, opts upstream.Open
 // stream checks the answer to a GET and cuts from it what was asked for.
 func (r *request) stream(out *awss3.GetObjectOutput, opts upstream.OpenOptions) (*upstream.Stream, error) {
 	status, h, length := rawHeader(out.ResultMetadata)
-	sent, size, err := delivered(status, h, length)
-	if err != nil {
-		return nil, upstream.Errorf(upstream.Unavailable, r.op, "%w", err)
-	}
-	attrs := attrsOf(h, size)
-	if attrs.ETag == "" {
-		return nil, upstream.Errorf(upstream.Unavailable, r.op, "GET without ETag")
-	}
-	if status == http.StatusPartialContent && sent.Len != size {
-		attrs.Checksums = nil // of what was sent, not of the object
-	}
-	want := sent
-	if opts.PartNumber == 0 {
-		if want, err = opts.Range.Resolve(size); err != nil {
-			return nil, &upstream.Error{Code: upstream.RangeError, Op: r.op, Err: err}
-		}
-	}
-	if want != sent && (status == http.StatusPartialContent || want.Off > maxSkip) {
-		return nil, upstream.Errorf(upstream.Unavailable, r.op, "asked for bytes %+v, was sent %+v", want, sent)
-	}
-	return &upstream.Stream{
-		Attrs: attrs,
-		Range: want,
-		Body:  &section{r: r, body: out.Body, skip: want.Off - sent.Off, left: want.Len, tail: sent.End() - want.End()},
-	}, nil
-}
-
-// maxSkip bounds what is read and dropped from a server that ignores Range.
-const maxSkip = 16 << 20
-
-// delivered is what part of the object an answer carries, and the object's size.
-func delivered(status int, h http.Header, length int64) (sent byterange.Range, size int64, err error) {
-	switch status {
-	case http.StatusOK:
-		if length < 0 {
-			return sent, 0, errors.New("200 without Content-Length")
-		}
-		return byterange.Range{Len: length}, length, nil
-	case http.StatusPartialContent:
-		if length == 0 && strings.HasSuffix(h.Get("Content-Range"), "/0") {
-			return sent, 0, nil // MinIO, for the last bytes of an empty object: "bytes 0--1/0"
-		}
-		sent, size, ok := parseContentRange(h.Get("Content-Range"))
-		if !ok || (length >= 0 && length != sent.Len) {
-			return sent, 0, errors.New("206 with Content-Range " + strconv.Quote(h.Get("Content-Range")) + " and Content-Length " + strconv.FormatInt(length, 10))
-		}
-		return sent, size, nil
-	default:
-		return sent, 0, errors.New("status " + strconv.Itoa(status))
-	}
-}
-
-// parseContentRange reads "bytes FIRST-LAST/SIZE" (RFC 9110 section 14.4); SIZE must be known.
-func parseContentRange(v string) (r byterange.Range, size int64, ok bool) {
-	v, ok = strings.CutPrefix(v, "bytes ")
-	span, total, ok2 := strings.Cut(v, "/")
-	first, last, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 {
-		return r, 0, false
-	}
-	a, err1 := parseDigits(first)
-	b, err2 := parseDigits(last)
-	size, err3 := parseDigits(total)
-	if err1 != nil || err2 != nil || err3 != nil || b < a || b >= size {
-		return r, 0, false
-	}
-	return byterange.Range{Off: a, Len: b - a + 1}, size, true
-}
-
-// parseDigits is ParseInt without signs.
-func parseDigits(s string) (int64, error) {
-	n, err := strconv.ParseUint(s, 10, 63)
-	return int64(n), err
+	return wire.Reply{
+		Caller: r.caller, Op: r.op, Status: status, Header: h, Length: length, Body: out.Body, Attrs: attrsOf,
+	}.Stream(opts)
 }

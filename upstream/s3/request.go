@@ -6,10 +6,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
-	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -18,6 +16,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // request is one call to the service.
@@ -102,18 +101,11 @@ func (h headers) option() func(*awss3.Options) {
 // valid reports the first line that HTTP cannot carry.
 func (h headers) valid(op string) error {
 	for name, value := range h {
-		if !token(name) || strings.ContainsFunc(value, func(r rune) bool { return (r < ' ' && r != '\t') || r == 0x7f }) {
+		if !wire.Token(name) || strings.ContainsFunc(value, func(r rune) bool { return (r < ' ' && r != '\t') || r == 0x7f }) {
 			return upstream.Errorf(upstream.Invalid, op, "header %q cannot be sent", name)
 		}
 	}
 	return nil
-}
-
-// token reports whether s is a token of RFC 9110 section 5.6.2.
-func token(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
-	})
 }
 
 func withMiddleware(fn func(*middleware.Stack) error) func(*awss3.Options) {
@@ -142,16 +134,4 @@ func deref[T any](p *T) T {
 		return zero
 	}
 	return *p
-}
-
-// retryAfter reads the header of that name: seconds or a date (RFC 9110 section 10.2.3).
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if n, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return max(time.Duration(n)*time.Second, 0)
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(time.Until(t), 0)
-	}
-	return 0
 }

@@ -19,6 +19,7 @@ import (
 
 	"unistore/config"
 	"unistore/upstream"
+	"unistore/upstream/internal/wire"
 )
 
 // Limits of S3 as documented (Amazon S3 User Guide, "Amazon S3 multipart upload limits" and "Creating object
@@ -60,7 +61,7 @@ type Backend struct {
 	client    *awss3.Client
 	transport *http.Transport
 	cfg       Config
-	buckets   *bucketCache
+	buckets   *wire.Buckets
 	uploads   *uploadAlgorithms
 	exact     bool         // keys are not read as paths
 	listings  encoding     // learned from the first one
@@ -113,15 +114,10 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts.HTTPClient = &http.Client{
-		Transport: boundedErrors{tr},
-		// An answer is the store's or it is none: following a redirect would send the signed
-		// request, and the body again, to another host.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	opts.HTTPClient = wire.NewClient(wire.Watch{Next: tr})
 	return &Backend{
 		client: awss3.New(opts), transport: tr, cfg: cfg,
-		buckets: newBucketCache(), uploads: newUploadAlgorithms(), exact: exactKeys(endpoint),
+		buckets: wire.NewBuckets(), uploads: newUploadAlgorithms(), exact: exactKeys(endpoint),
 	}, nil
 }
 
