@@ -18,6 +18,8 @@ GOLANGCI := $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION)
 VERSITYGW := $(TOOLS)/bin/versitygw-$(VERSITYGW_VERSION)
 MINIO := $(TOOLS)/bin/minio-$(MINIO_VERSION)
 VENV := $(TOOLS)/venv
+NPM := $(TOOLS)/npm
+EMULATOR := $(CURDIR)/bin/emulator
 
 # $(call install,PACKAGE@VERSION,FILE): build a tool with the Go toolchain and give it its pinned name.
 define install
@@ -26,7 +28,7 @@ define install
 	mv $(TOOLS)/build/$(notdir $(firstword $(subst @, ,$(1)))) $(2)
 endef
 
-.PHONY: help run build test policies lint fmt e2e e2e-deps image deps clean
+.PHONY: help run build test policies lint fmt e2e e2e-deps emulator image deps clean
 
 help:
 	@echo 'make run     build and serve on the embedded default'
@@ -61,9 +63,14 @@ lint: deps $(GOLANGCI)
 fmt: $(GOLANGCI)
 	$(GOLANGCI) fmt
 
-e2e: build e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements
+e2e: build emulator e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements $(NPM)/.lock
 	UNISTORE_TEST_BINARY=$(BIN) UNISTORE_TEST_VERSITYGW=$(VERSITYGW) UNISTORE_TEST_MINIO=$(MINIO) \
-	UNISTORE_TEST_VENV=$(VENV) $(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/...
+	UNISTORE_TEST_VENV=$(VENV) UNISTORE_TEST_EMULATOR=$(EMULATOR) UNISTORE_TEST_NPM=$(NPM)/node_modules \
+	$(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/...
+
+# The emulators of clouds, as a process.
+emulator: deps
+	$(GO) build -trimpath -o $(EMULATOR) ./e2e/emulator
 
 image:
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t unistore:$(VERSION) .
@@ -91,3 +98,11 @@ $(VENV)/.requirements: e2e/requirements.txt | e2e-deps
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r e2e/requirements.txt
 	cp e2e/requirements.txt $@
+
+# The vendors' own clients; no script of a package is run.
+$(NPM)/.lock: e2e/npm/package-lock.json e2e/npm/package.json e2e/npm/.npmrc | e2e-deps
+	rm -rf $(NPM)
+	mkdir -p $(NPM)
+	cp e2e/npm/package.json e2e/npm/package-lock.json e2e/npm/.npmrc $(NPM)/
+	cd $(NPM) && npm ci --silent
+	cp e2e/npm/package-lock.json $@
