@@ -45,7 +45,8 @@ type gatewayProcess struct {
 	log    *lockedBuffer
 
 	cacheDir string
-	files    int // ulimit -n
+	files    int    // ulimit -n
+	binary   string // the program
 }
 
 type lockedBuffer struct {
@@ -65,10 +66,21 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// upstreamVariable names a file with the configuration of one upstream, in YAML, called up and indented by two: a
+// store that the proofs of writing shall run on, too.
+const upstreamVariable = "UNISTORE_E2E_UPSTREAM"
+
 // upstreamYAML is the upstreams: section of one kind of upstream.
 func upstreamYAML(t *testing.T, kind, dir string) string {
 	t.Helper()
-	if kind == "local" {
+	switch kind {
+	case "configured":
+		text, err := os.ReadFile(os.Getenv(upstreamVariable))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	case "local":
 		return fmt.Sprintf("  up: {type: local, root: %q}\n", filepath.Join(dir, "objects"))
 	}
 	srv := startUpstream(t, kind)
@@ -101,6 +113,7 @@ type setup struct {
 	cacheDir  string // cache/ beside the configuration
 	extra     string // YAML at the end of the configuration
 	files     int    // ulimit -n; 0: as it is here
+	binary    string // the program; the one of make e2e
 }
 
 // startGateway runs the binary in front of upstreams (YAML), with extra at the end of its configuration.
@@ -123,7 +136,10 @@ func prepareWith(t *testing.T, s setup) *gatewayProcess {
 	dir := t.TempDir()
 	g := &gatewayProcess{
 		t: t, dir: dir, config: filepath.Join(dir, "unistore.yaml"), s3: freeAddr(t), admin: freeAddr(t),
-		cacheDir: cmp.Or(s.cacheDir, filepath.Join(dir, "cache")), files: s.files,
+		cacheDir: cmp.Or(s.cacheDir, filepath.Join(dir, "cache")), files: s.files, binary: s.binary,
+	}
+	if g.binary == "" {
+		g.binary = binary(t)
 	}
 	text := fmt.Sprintf(`listen: [%q]
 admin: {listen: %q}
@@ -171,7 +187,7 @@ func (g *gatewayProcess) start() time.Duration {
 func (g *gatewayProcess) launch() {
 	g.t.Helper()
 	g.log = &lockedBuffer{}
-	name, args := binary(g.t), []string{"serve", "--config", g.config, "--enable-faults"}
+	name, args := g.binary, []string{"serve", "--config", g.config, "--enable-faults"}
 	if g.files > 0 {
 		args = append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, g.files), name}, args...)
 		name = "/bin/sh"

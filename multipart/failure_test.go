@@ -38,6 +38,8 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		{name: "last part, uploaded first", faults: []faults.Fault{{Name: faults.UploadLastPartFirst}, {Name: faults.UploadPartError, Count: 1}}, want: upstream.Unavailable},
 		{name: "held part", faults: []faults.Fault{{Name: faults.UploadLastPartFirst}, {Name: faults.UploadPartError, Skip: 1}}, want: upstream.Unavailable},
 		{name: "disk full", faults: []faults.Fault{{Name: faults.UpstreamError, Operation: "UploadPart", Status: 507, Skip: 2}}, want: upstream.NoSpace},
+		{name: "somebody else has aborted it", faults: []faults.Fault{{Name: faults.UpstreamError, Operation: "UploadPart", Status: 404, Skip: 2}}, want: upstream.Unavailable},
+		{name: "and its completion", faults: []faults.Fault{{Name: faults.UpstreamError, Operation: "CompleteUpload", Status: 404}}, want: upstream.Unavailable},
 		{name: "connection of a part cut", faults: []faults.Fault{{Name: faults.UpstreamReset, Operation: "UploadPart", After: 10, Skip: 1}}, want: upstream.Unavailable},
 		{name: "answer of a part lost", faults: []faults.Fault{{Name: faults.UpstreamReset, Operation: "UploadPart", After: 1 << 20, Skip: 1}}, want: upstream.Unavailable},
 		{name: "part damaged on its way", faults: []faults.Fault{{Name: faults.UpstreamCorrupt, Operation: "UploadPart", After: 10, Skip: 1}}, want: upstream.BadDigest},
@@ -82,6 +84,9 @@ func TestFailuresLeaveNothing(t *testing.T) {
 			_, err := u.Put(t.Context(), tg, loc, req)
 			if !errors.Is(err, tt.want) {
 				t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+			}
+			if code, ok := tt.want.(upstream.Code); ok && upstream.CodeOf(err) != code {
+				t.Errorf("%s: code %v, want %v", tt.name, upstream.CodeOf(err), code)
 			}
 			if _, ok := errors.AsType[*upstream.Error](err); !ok {
 				t.Errorf("%s: %T is not an *upstream.Error", tt.name, err)

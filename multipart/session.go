@@ -116,14 +116,23 @@ func (s *session) err() error {
 		return nil
 	}
 	cause := context.Cause(s.ctx)
-	if _, ok := errors.AsType[*upstream.Error](cause); ok && s.parent.Err() == nil {
-		return cause
-	}
 	code := upstream.CodeOf(cause)
-	if s.parent.Err() != nil {
+	switch {
+	case s.parent.Err() != nil:
 		code = upstream.Cancelled
+	case ofParts(code): // our caller knows nothing of parts: to it the write has failed, and may be tried again
+		code = upstream.Unavailable
+	default:
+		if _, ok := errors.AsType[*upstream.Error](cause); ok {
+			return cause
+		}
 	}
 	return &upstream.Error{Code: code, Op: opPut, Err: cause}
+}
+
+// ofParts reports whether a code is about an upload and its parts.
+func ofParts(code upstream.Code) bool {
+	return slices.Contains([]upstream.Code{upstream.NoUpload, upstream.InvalidPart, upstream.PartOrder, upstream.TooSmall}, code)
 }
 
 // cutAll reads the body to its end and hands out every piece. A piece gets its number here, where it is
