@@ -175,4 +175,6 @@ func writeKinds() []string {
 }
 
 // exactETags reports whether a kind gives ETags as S3 does.
-func exactETags(kind string) bool { return slices.Contains([]string{"local", "versitygw", "minio"}, kind) }
+func exactETags(kind string) bool {
+	return slices.Contains([]string{"local", "versitygw", "minio"}, kind)
+}
