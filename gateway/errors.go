@@ -32,6 +32,7 @@ var s3Codes = map[upstream.Code]s3api.ErrorCode{
 	upstream.TooLarge:       s3api.ErrEntityTooLarge,
 	upstream.TooShort:       s3api.ErrIncompleteBody,
 	upstream.BadDigest:      s3api.ErrBadDigest,
+	upstream.Corrupted:      s3api.ErrServiceUnavailable,
 	upstream.BucketExists:   s3api.ErrBucketAlreadyExists,
 	upstream.BucketOwned:    s3api.ErrBucketAlreadyOwnedByYou,
 	upstream.BucketNotEmpty: s3api.ErrBucketNotEmpty,
@@ -49,6 +50,7 @@ var messages = map[upstream.Code]string{
 	upstream.Unsupported: "The upstream store of this bucket does not implement this operation.",
 	upstream.Invalid:     "The upstream store refused the request.",
 	upstream.NoSpace:     "The upstream store is full.",
+	upstream.Corrupted:   "The upstream store took other bytes than were sent. Please try again.",
 	upstream.Cancelled:   "The request was cancelled.",
 }
 
@@ -74,7 +76,7 @@ func toS3(err error) *s3api.Error {
 		return &s3api.Error{Code: s3api.ErrInternalError}
 	}
 	out := &s3api.Error{Code: s3Codes[code], Message: messages[code]}
-	if code == upstream.Throttled || code == upstream.Unavailable {
+	if code == upstream.Throttled || code == upstream.Unavailable || code == upstream.Corrupted {
 		out.Header = s3api.Header{{Name: "Retry-After", Value: "1"}}
 	}
 	return out

@@ -62,7 +62,7 @@ func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3ap
 	})
 	s.countPart(err)
 	if err != nil {
-		return nil, err
+		return nil, onTheWay(err)
 	}
 	return s3api.RenderPart(part.ETag, sumsOf(body, part.Checksums)), nil
 }

@@ -93,9 +93,18 @@ func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api
 		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
 	})
 	if err != nil {
-		return nil, notFound(err, op.Key)
+		return nil, notFound(onTheWay(err), op.Key)
 	}
 	return s3api.RenderPut(attrs, sumsOf(body, attrs.Checksums)), nil
+}
+
+// onTheWay is about a store that finds a wrong digest in a body whose every promise has been verified here: it is
+// not the client who is wrong then.
+func onTheWay(err error) error {
+	if isS3(err) || !errors.Is(err, upstream.BadDigest) {
+		return err
+	}
+	return upstream.Errorf(upstream.Corrupted, "Put", "%w", err)
 }
 
 // typed gives an object without a media type the one that S3 gives it; stores have defaults of their own.

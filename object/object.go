@@ -45,6 +45,9 @@ type Attrs struct {
 	Checksums    []Checksum
 	PartsCount   int    // of a multipart object, when known
 	StorageClass string // empty is STANDARD
+	// ETagMD5 says that the ETag is S3's: the hex MD5 of the bytes or, of an object made of parts, that of the
+	// parts' MD5s and "-N". It is set at least in the answer to a write, by stores that tell.
+	ETagMD5 bool
 	// HeadersKnown is false when the attributes come from a listing, which has no headers.
 	HeadersKnown bool
 }

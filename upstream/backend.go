@@ -33,7 +33,8 @@ type Backend interface {
 	// Put stores exactly req.Size bytes of req.Body. It is atomic and durable: readers see the old
 	// object or the new one, and after an error, or a Body that fails or ends early
 	// (TooShort), the old one. The driver reads Body to io.EOF before it commits. The result has at
-	// least Size, ETag and VersionID.
+	// least Size, ETag and VersionID, and whatever the store says of the bytes that it took: ETagMD5,
+	// Checksums. Store compares these with what was sent.
 	Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs, error)
 
 	// Delete removes an object; one that does not exist is no error, except with IfMatch (Changed).
@@ -62,7 +63,8 @@ type Bucketer interface {
 type Multiparter interface {
 	// CreateUpload starts an upload; nothing is visible at loc until CompleteUpload.
 	CreateUpload(ctx context.Context, loc Loc, req CreateUploadRequest) (uploadID string, err error)
-	// UploadPart stores part number (1..10000), replacing a part of that number. Body as in Put.
+	// UploadPart stores part number (1..10000), replacing a part of that number. Body, ETagMD5 and Checksums
+	// as in Put.
 	UploadPart(ctx context.Context, up Upload, number int, req PartRequest) (Part, error)
 	// CompleteUpload makes the object of the listed parts, atomically. parts ascend by number
 	// (PartOrder) and each ETag is the one UploadPart returned (InvalidPart). A part other than the last
@@ -209,6 +211,7 @@ type Part struct {
 	ETag      string // without quotes
 	ModTime   time.Time
 	Checksums []object.Checksum
+	ETagMD5   bool // as in object.Attrs
 }
 
 // CompleteRequest lists the parts that make the object.

@@ -11,7 +11,7 @@ import (
 // errors.Is(err, upstream.NotExist).
 type Code uint8
 
-// The codes. Only Unavailable and Throttled are worth a retry.
+// The codes. Unavailable and Throttled are worth a retry; Corrupted and BadDigest where the bytes are at hand.
 const (
 	Unavailable    Code = iota // transient: 5xx, transport, parse failure, timeout of the store
 	Throttled                  // 429, 503 SlowDown
@@ -31,6 +31,7 @@ const (
 	TooLarge                   // EntityTooLarge
 	TooShort                   // the body ended before its size
 	BadDigest                  // checksum or MD5 mismatch
+	Corrupted                  // the store has other bytes than were sent
 	BucketExists               // taken by somebody else
 	BucketOwned                // we own it already
 	BucketNotEmpty             //
@@ -45,7 +46,7 @@ var codeNames = [numCodes]string{
 	"unavailable", "throttled", "no such key", "no such bucket", "no such upload", "no such version",
 	"access denied", "precondition failed", "conflict", "not modified", "range not satisfiable",
 	"invalid key", "invalid part", "invalid part order", "too small", "too large", "body too short",
-	"bad digest", "bucket exists", "bucket already owned", "bucket not empty", "no space",
+	"bad digest", "corrupted", "bucket exists", "bucket already owned", "bucket not empty", "no space",
 	"unsupported", "invalid argument", "cancelled",
 }
 

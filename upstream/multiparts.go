@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
-	"io"
 	"strconv"
 	"strings"
 
@@ -26,7 +25,8 @@ func (s *Store) CreateUpload(ctx context.Context, loc Loc, req CreateUploadReque
 }
 
 // UploadPart is Multiparter.UploadPart. If req.Body fails, its error is in the chain of the result. A part whose
-// Body is a Replayer is sent again after a transient failure: it replaces itself.
+// Body is a Replayer is sent again after a transient failure: it replaces itself. When the store says that it
+// took other bytes than Body's, that is Corrupted, and the part is replaced by one that can not be taken for it.
 func (s *Store) UploadPart(ctx context.Context, up Upload, number int, req PartRequest) (Part, error) {
 	return s.uploadPart(ctx, up, number, req, call{op: "UploadPart"})
 }
@@ -35,31 +35,48 @@ func (s *Store) uploadPart(ctx context.Context, up Upload, number int, req PartR
 	if s.multiparter == nil {
 		return Part{}, unsupported("UploadPart")
 	}
-	return sendBody(ctx, s, c, req.Body, req.Size, func(ctx context.Context, body io.Reader) (Part, error) {
+	w := s.trust.ofPart(req)
+	part, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (Part, error) {
 		r := req
-		r.Body = body
+		r.Body = u
 		part, err := s.multiparter.UploadPart(ctx, up, number, r)
 		if err == nil && part.ETag == "" {
 			err = Errorf(Unavailable, "UploadPart", "the store gave no ETag")
 		}
+		if err == nil {
+			err = w.check("UploadPart", u, words{part.ETag, part.ETagMD5, part.Checksums})
+		}
 		return part, err
 	})
+	if err != nil && CodeOf(err) == Corrupted {
+		s.disownPart(ctx, up, number, w, err)
+	}
+	return part, err
 }
 
 // CompleteUpload is Multiparter.CompleteUpload. When the answer is lost, the store is asked whether the
-// object is there; the call itself is not repeated.
+// object is there; the call itself is not repeated. When the store says that the object is not what the parts
+// make, that is Corrupted, and the object is deleted as in Put.
 func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteRequest) (object.Attrs, error) {
 	if s.multiparter == nil {
 		return object.Attrs{}, unsupported("CompleteUpload")
 	}
+	var made object.Attrs
 	attrs, err := do(ctx, s, s.slow("CompleteUpload"), func(a *attempt) (object.Attrs, error) {
 		attrs, err := s.multiparter.CompleteUpload(a.ctx, up, req)
 		if err == nil && attrs.ETag == "" {
 			err = Errorf(Unavailable, "CompleteUpload", "the store gave no ETag")
 		}
+		if err == nil {
+			made = attrs
+			err = s.trust.checkCompleted(attrs, req)
+		}
 		return attrs, err
 	})
-	if err == nil || CodeOf(err) != Unavailable || failureOf(err).unsent {
+	if err != nil && CodeOf(err) == Corrupted && made.ETag != "" {
+		return object.Attrs{}, s.disown(ctx, up.Loc, made, &witness{}, "", err)
+	}
+	if !ambiguous(err) {
 		return attrs, err
 	}
 	if found, ok := s.completed(ctx, up, req); ok {

@@ -68,6 +68,8 @@ func (p retryPolicy) harmless(class retryClass, f failure) bool {
 		return true
 	case Unavailable:
 		return class == retrySafe || f.unsent
+	case Corrupted, BadDigest: // of a part in memory: sent again, it replaces the bad one
+		return class == retrySafe
 	default:
 		return false
 	}

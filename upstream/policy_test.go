@@ -43,8 +43,13 @@ func TestRetryPolicyOnlyTransientCodes(t *testing.T) {
 	p := retryPolicy{extra: 2, base: time.Millisecond, ceiling: time.Second}
 	for _, c := range Codes() {
 		_, again := p.next(retrySafe, 1, failure{code: c, unsent: true}, 0)
-		if want := c == Unavailable || c == Throttled; again != want {
+		if want := c == Unavailable || c == Throttled || c == Corrupted || c == BadDigest; again != want {
 			t.Errorf("%v: again = %v, want %v", c, again, want)
+		}
+	}
+	for _, c := range []Code{Corrupted, BadDigest} {
+		if _, again := p.next(retryUnacted, 1, failure{code: c}, 0); again {
+			t.Errorf("%v: a call that acts is repeated", c)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (c StoreConfig) withDefaults() StoreConfig {
 //   - every error is an *Error; Cancelled means that the caller's ctx ended, and only that;
 //   - calls that can be repeated without harm are, a bounded number of times;
 //   - an answer that does not fit the question is an error: a Stream whose range or version is not the
-//     one asked for, a body of another length;
+//     one asked for, a body of another length, a checksum or MD5 that is not that of the bytes sent;
 //   - abilities the Backend lacks are replaced (copies, batch deletes) or are Unsupported.
 //
 // A Store is safe for concurrent use.
@@ -73,6 +73,7 @@ type Store struct {
 	policy  retryPolicy
 	budget  *retryBudget
 	slots   chan struct{} // one element a call under way
+	trust   trust
 
 	// Optional abilities of backend, nil when it lacks them.
 	bucketer    Bucketer

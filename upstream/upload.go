@@ -2,7 +2,10 @@ package upstream
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"time"
 )
@@ -13,20 +16,43 @@ import (
 type upload struct {
 	a    *attempt
 	body *SizedReader
-	pump *pump // nil when the source cannot block
+	pump *pump     // nil when the source cannot block
+	md5  hash.Hash // of the source's bytes, or nil; see digest
 }
 
-func newUpload(a *attempt, src io.Reader, size int64) *upload {
+// content is a body as the caller gave it.
+type content struct {
+	src  io.Reader
+	size int64
+	hash bool // compute the MD5
+}
+
+func newUpload(a *attempt, c content) *upload {
 	u := &upload{a: a}
+	src := c.src
 	if src == nil {
 		src = eofReader{}
 	}
-	if !neverBlocks(src) {
+	blocks := !neverBlocks(src)
+	if c.hash {
+		u.md5 = md5.New()
+		src = io.TeeReader(src, u.md5)
+	}
+	if blocks {
 		u.pump = newPump(a.ctx, src)
 		src = u.pump
 	}
-	u.body = NewSizedReader(src, size)
+	u.body = NewSizedReader(src, c.size)
 	return u
+}
+
+// digest is the MD5 of the body in hex, once all of it has been delivered; empty before, or when it was not
+// asked for. The source has reported its end then, so nobody writes to the hash.
+func (u *upload) digest() string {
+	if u.md5 == nil || !u.body.Done() {
+		return ""
+	}
+	return hex.EncodeToString(u.md5.Sum(nil))
 }
 
 type eofReader struct{}
@@ -92,24 +118,24 @@ func bodyCode(err error) Code {
 	return TooShort
 }
 
-// sendBody runs a call that carries a body of size bytes. The call is repeated only if
+// sendBody runs a call that carries a body. The call is repeated only if
 // nothing of the body was used, or if it is a Replayer: then c.class says when. The caller's own error, if its
 // body failed, is in the result's chain.
-func sendBody[T any](ctx context.Context, s *Store, c call, src io.Reader, size int64, fn func(context.Context, io.Reader) (T, error)) (T, error) {
+func sendBody[T any](ctx context.Context, s *Store, c call, from content, fn func(context.Context, *upload) (T, error)) (T, error) {
 	var u *upload
-	memory, replays := src.(Replayer)
+	memory, replays := from.src.(Replayer)
 	if !replays {
 		c.class = retryUnacted
 	}
 	c.limit = 0
-	c.consumed = func() bool { return size > 0 && !replays && u != nil && u.body.Started() }
+	c.consumed = func() bool { return from.size > 0 && !replays && u != nil && u.body.Started() }
 	v, err := do(ctx, s, c, func(a *attempt) (T, error) {
 		if replays {
 			memory.Rewind() // nobody reads it any more: release has ended that
 		}
-		u = newUpload(a, src, size)
+		u = newUpload(a, from)
 		defer u.release()
-		if size == 0 { // drivers need not read an empty body, but its end may be a refusal
+		if from.size == 0 { // drivers need not read an empty body, but its end may be a refusal
 			if _, err := u.Read(make([]byte, 1)); err != io.EOF {
 				var none T
 				return none, u.verdict(c.op, err)

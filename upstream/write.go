@@ -2,29 +2,52 @@ package upstream
 
 import (
 	"context"
-	"io"
 
 	"golang.org/x/sync/errgroup"
 
 	"unistore/object"
 )
 
-// Put is Backend.Put. If req.Body fails, its error is in the chain of the result.
+// Put is Backend.Put. If req.Body fails, its error is in the chain of the result. When the store says that it
+// took other bytes than Body's, that is Corrupted, and the object is deleted where the store can delete no
+// other. When the answer to a Put with conditions is lost, the store is asked whether the object is there.
 func (s *Store) Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs, error) {
 	return s.put(ctx, loc, req, call{op: "Put"})
 }
 
 func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (object.Attrs, error) {
 	c.class = retryUnacted // another writer's object could be there by now
-	return sendBody(ctx, s, c, req.Body, req.Size, func(ctx context.Context, body io.Reader) (object.Attrs, error) {
+	w := s.trust.ofPut(req)
+	var last *upload
+	var stored object.Attrs
+	attrs, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (object.Attrs, error) {
+		last = u
 		r := req
-		r.Body = body
+		r.Body = u
 		attrs, err := s.backend.Put(ctx, loc, r)
 		if err == nil && attrs.ETag == "" {
 			err = Errorf(Unavailable, "Put", "the store gave no ETag")
 		}
+		if err == nil {
+			stored = attrs
+			err = w.check("Put", u, words{attrs.ETag, attrs.ETagMD5, attrs.Checksums})
+		}
 		return attrs, err
 	})
+	switch {
+	case err == nil:
+		return attrs, nil
+	case CodeOf(err) == Corrupted && stored.ETag != "":
+		if err = s.disown(ctx, loc, stored, w, w.sum(last), err); err != nil {
+			return object.Attrs{}, err
+		}
+		return stored, nil
+	case ambiguous(err) && (req.IfMatch != "" || req.IfNoneMatch):
+		if found, ok := s.landed(ctx, loc, req.Size, w.sum(last)); ok {
+			return found, nil
+		}
+	}
+	return object.Attrs{}, err
 }
 
 // Delete is Backend.Delete.

@@ -112,6 +112,7 @@ func (b *Backend) readUpload(up upstream.Upload) (*uploadState, error) {
 func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int, req upstream.PartRequest) (upstream.Part, error) {
 	return b.storePart(ctx, "UploadPart", up, number, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 }
 
@@ -148,6 +149,7 @@ func (b *Backend) storePart(ctx context.Context, op string, up upstream.Upload, 
 		tmp.done = true
 		err = b.syncPath(uploadPath(up))
 	}
+	part.ETagMD5 = true
 	if isMissing(err) { // ended meanwhile
 		return upstream.Part{}, upstream.Errorf(upstream.NoUpload, op, "%q", up.ID)
 	}

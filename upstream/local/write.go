@@ -62,6 +62,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	defer tmp.discard()
 	got, err := semantics.Ingest(ctx, op, tmp.f, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
@@ -124,7 +125,9 @@ func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, 
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
-	return r.attrs(stampOf(&st)), nil
+	attrs := r.attrs(stampOf(&st))
+	attrs.ETagMD5 = true
+	return attrs, nil
 }
 
 // placeTries bounds how often a write starts again because directories came or went under it.

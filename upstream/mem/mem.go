@@ -188,6 +188,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	}
 	data, got, err := ingest(ctx, op, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 	if err != nil {
 		return object.Attrs{}, err
@@ -227,7 +228,14 @@ func (b *Backend) commit(ctx context.Context, op string, loc upstream.Loc, e *en
 	if err := b.storeLocked(op, bkt, loc.Key, e, ifMatch, ifNoneMatch); err != nil {
 		return object.Attrs{}, err
 	}
-	return e.shown(true), nil
+	return e.written(), nil
+}
+
+// written are the attributes as a write answers them. A copy has the ETag of its source, which may have parts.
+func (e *entry) written() object.Attrs {
+	attrs := e.shown(true)
+	attrs.ETagMD5 = true
+	return attrs
 }
 
 func (b *Backend) storeLocked(op string, bkt *bucket, key string, e *entry, ifMatch string, ifNoneMatch bool) error {

@@ -75,6 +75,7 @@ func (b *Backend) checkUpload(ctx context.Context, op string, up upstream.Upload
 func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int, req upstream.PartRequest) (upstream.Part, error) {
 	return b.storePart(ctx, "UploadPart", up, number, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 }
 
@@ -93,6 +94,7 @@ func (b *Backend) storePart(ctx context.Context, op string, up upstream.Upload, 
 	}
 	p := &part{data: data, Part: upstream.Part{
 		Number: number, Size: body.Size, ETag: got.ETag, ModTime: b.now().UTC(), Checksums: got.Checksums,
+		ETagMD5: true,
 	}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,7 +129,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 		return object.Attrs{}, err
 	}
 	delete(bkt.uploads, up.ID)
-	return e.shown(true), nil
+	return e.written(), nil
 }
 
 // assembleLocked makes the object of the parts that req names.

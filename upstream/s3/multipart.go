@@ -75,10 +75,11 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	if err := r.stored(p.body, deref(out.ETag)); err != nil {
 		return upstream.Part{}, err
 	}
+	_, raw, _ := rawHeader(out.ResultMetadata)
 	part := upstream.Part{Number: number, Size: req.Size, ETag: unquote(deref(out.ETag))}
+	part.ETagMD5 = md5ETag(raw, part.ETag)
 	if req.Checksum != nil || req.TrailingAlgorithm != "" || b.uploads.get(up.ID) != "" {
 		// Otherwise it is the checksum of our framing, and naming it at completion would be an error.
-		_, raw, _ := rawHeader(out.ResultMetadata)
 		part.Checksums = checksumsOf(raw)
 	}
 	return part, nil

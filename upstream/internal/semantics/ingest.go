@@ -35,6 +35,8 @@ type Body struct {
 	Checksum *object.Checksum
 	Trailing func() []object.Checksum
 	MD5      string
+	// TrailingAlgorithm as in upstream.PutRequest.
+	TrailingAlgorithm string
 	// Compute names an algorithm whose checksum is wanted even if the client sent none, or is empty.
 	Compute string
 }
@@ -78,12 +80,12 @@ type sums struct {
 
 func newSums(op string, b Body) (*sums, error) {
 	s := &sums{md5: md5.New(), hashes: map[string]hash.Hash{}}
-	wanted := []string{b.Compute}
+	wanted := []string{b.Compute, b.TrailingAlgorithm}
 	if b.Checksum != nil {
 		wanted = append(wanted, b.Checksum.Algorithm)
 	}
 	for _, alg := range wanted {
-		if alg == "" {
+		if alg == "" || s.hashes[alg] != nil {
 			continue
 		}
 		h, ok := checksum.New(alg)

@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+	"sync/atomic"
+
+	"unistore/object"
+)
+
+// What a store says that it has taken is compared with what was sent. It says so by the checksum that came
+// with the bytes, or by an ETag that is their MD5. The MD5 is computed here only where nothing cheaper tells:
+// the request has none, and the store does not return checksums.
+
+// What is known of the ETags that a driver calls MD5 sums. A store may have others that look the same.
+const (
+	etagsUnknown int32 = iota
+	etagsMD5           // one was the MD5 of what had been sent
+	etagsOpaque        // one was not, and the bytes were right
+)
+
+// What is known of a store's answers to bytes that came with a checksum.
+const (
+	vouchUnknown int32 = iota
+	vouchYes           // so far they all had the checksum
+	vouchNo            // one had not
+)
+
+// trust is what a Store has learned of the words of its store.
+type trust struct {
+	etags     atomic.Int32
+	put, part atomic.Int32 // vouchUnknown, ...: the answers to Put and UploadPart
+}
+
+// witness is what this process knows of a body, to hold against the store's words.
+type witness struct {
+	trust    *trust
+	vouch    *atomic.Int32
+	md5      string // hex, that came with the request; or empty
+	checksum *object.Checksum
+	trailing func() []object.Checksum
+	promised bool // there is a checksum, now or in the trailer
+	hash     bool // the MD5 is to be computed
+	// doubt: what did not fit was an ETag, of a store that is not known to have MD5 sums.
+	doubt bool
+}
+
+func (t *trust) ofPut(req PutRequest) *witness {
+	w := &witness{
+		trust: t, vouch: &t.put, md5: hexMD5(req.MD5), checksum: req.Checksum, trailing: req.Trailing,
+		promised: req.Checksum != nil || req.TrailingAlgorithm != "",
+	}
+	w.hash = w.md5 == "" && (!w.vouched() || req.IfMatch != "" || req.IfNoneMatch) // see Store.landed
+	return w
+}
+
+func (t *trust) ofPart(req PartRequest) *witness {
+	w := &witness{
+		trust: t, vouch: &t.part, md5: hexMD5(req.MD5), checksum: req.Checksum, trailing: req.Trailing,
+		promised: req.Checksum != nil || req.TrailingAlgorithm != "",
+	}
+	w.hash = w.md5 == "" && !w.vouched()
+	return w
+}
+
+func (w *witness) vouched() bool { return w.promised && w.vouch.Load() == vouchYes }
+
+// hexMD5 is a Content-MD5 as an ETag has it; empty for what is none.
+func hexMD5(base64MD5 string) string {
+	raw, err := base64.StdEncoding.DecodeString(base64MD5)
+	if err != nil {
+		return ""
+	}
+	return hex.EncodeToString(raw)
+}
+
+// sum is the MD5 of u's body as far as it is known, in hex.
+func (w *witness) sum(u *upload) string {
+	if w.md5 != "" || u == nil {
+		return w.md5
+	}
+	return u.digest()
+}
+
+// words are what a store says of the bytes it took.
+type words struct {
+	etag      string
+	etagMD5   bool
+	checksums []object.Checksum
+}
+
+// check compares the store's words with the whole body that u has delivered: Corrupted when they differ.
+func (w *witness) check(op string, u *upload, said words) error {
+	if !u.body.Done() {
+		return nil // which is a failure of its own
+	}
+	if err := w.checkSums(op, said.checksums); err != nil {
+		return err
+	}
+	sum := w.sum(u)
+	if sum == "" || !said.etagMD5 || w.trust.etags.Load() == etagsOpaque {
+		return nil
+	}
+	if strings.EqualFold(said.etag, sum) {
+		w.trust.etags.CompareAndSwap(etagsUnknown, etagsMD5)
+		return nil
+	}
+	w.doubt = w.trust.etags.Load() == etagsUnknown
+	return Errorf(Corrupted, op, "the store says MD5 %s of bytes whose MD5 is %s", said.etag, sum)
+}
+
+func (w *witness) checkSums(op string, said []object.Checksum) error {
+	if !w.promised {
+		return nil
+	}
+	var ours []object.Checksum
+	if w.checksum != nil {
+		ours = append(ours, *w.checksum)
+	}
+	if w.trailing != nil {
+		ours = append(ours, w.trailing()...)
+	}
+	found := false
+	for _, our := range ours {
+		for _, c := range said {
+			if c.Algorithm != our.Algorithm {
+				continue
+			}
+			found = true
+			if c.Value != our.Value {
+				return Errorf(Corrupted, op, "the store says %s %s of bytes whose checksum is %s", c.Algorithm, c.Value, our.Value)
+			}
+		}
+	}
+	if found {
+		w.vouch.CompareAndSwap(vouchUnknown, vouchYes)
+	} else {
+		w.vouch.Store(vouchNo)
+	}
+	return nil
+}
+
+// checkCompleted compares what the store says of an object with the parts that it was made of.
+func (t *trust) checkCompleted(attrs object.Attrs, req CompleteRequest) error {
+	const op = "CompleteUpload"
+	for _, c := range attrs.Checksums {
+		if p := req.Checksum; p != nil && p.Algorithm == c.Algorithm && p.Value != c.Value {
+			return Errorf(Corrupted, op, "the store says %s %s of an object whose checksum is %s", c.Algorithm, c.Value, p.Value)
+		}
+	}
+	want := multipartETag(req.Parts)
+	if want == "" || !attrs.ETagMD5 {
+		return nil
+	}
+	if strings.EqualFold(attrs.ETag, want) {
+		t.etags.CompareAndSwap(etagsUnknown, etagsMD5)
+		return nil
+	}
+	if t.etags.Load() != etagsMD5 {
+		return nil // its parts may have been no MD5 sums either
+	}
+	return Errorf(Corrupted, op, "the store says ETag %s of an object whose parts make %s", attrs.ETag, want)
+}
