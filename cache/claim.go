@@ -3,6 +3,8 @@ package cache
 import (
 	"errors"
 	"fmt"
+
+	"unistore/meta"
 )
 
 // errAround: the cache cannot take the bytes, the reader goes on from the upstream by itself. It is always
@@ -140,7 +142,7 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 			continue
 		}
 		if b == nil {
-			b = c.newBlockLocked(f.v, page)
+			b = c.newBlockLocked(f, page)
 		}
 		if b != last {
 			c.acquireLocked(b)
@@ -165,9 +167,12 @@ func (c *Cache) claimLocked(f *fill, to int64) {
 	c.spaceLocked()
 }
 
-func (c *Cache) newBlockLocked(v *version, page int64) *block {
+func (c *Cache) newBlockLocked(f *fill, page int64) *block {
 	i, _ := c.math.split(page)
-	b := &block{v: v, index: i, fileID: c.fileID.Add(1), used: now()}
+	b := &block{v: f.v, index: i, fileID: c.fileID.Add(1), used: now()}
+	if f.cause != CauseDemand {
+		b.setOrigin(meta.OriginPrefetch)
+	}
 	c.mu.add(b)
 	return b
 }
@@ -201,6 +206,9 @@ func (c *Cache) dropLocked(b *block, why reason) {
 		return
 	}
 	b.dead = true
+	if b.marks&markPrefetched != 0 {
+		c.meters.prefetch.wasted.Add(float64(c.mu.bytes(b)))
+	}
 	c.mu.remove(b)
 	if why != reasonEmpty {
 		c.meters.m.CacheEvictions.WithLabelValues(string(why)).Inc()

@@ -190,6 +190,9 @@ func (c *Cache) removeFiles(blocks []*block) (failed int) {
 // touchLocked says that r reads b now.
 func (c *Cache) touchLocked(b *block, r *Reader) {
 	t := now()
+	if b.marks&markPrefetched != 0 {
+		c.usedLocked(b)
+	}
 	c.mu.touch(b, r.usesAgainLocked(b, t))
 	b.used = t
 	if b.marks&markUsed == 0 {

@@ -38,6 +38,8 @@ type fill struct {
 	rng    byterange.Range // what the body delivers; of a stream
 	body   io.ReadCloser   // of a stream
 	leader *Reader
+	cause  Cause
+	ended  chan struct{} // closed by finish; nil when nobody waits for it
 
 	// Owned by the goroutine (before it starts, by the reader that makes the fill).
 	cur *block  // the block of the page at hand, with claims of f; or nil
@@ -54,6 +56,7 @@ type fill struct {
 	head     *edge         // of a stream: the bytes before the first whole page
 	tail     *edge         // of a stream: the bytes after the last whole page
 	began    bool          // the upstream has answered
+	brought  int64         // bytes that it has stored
 	done     bool
 	err      error
 
@@ -68,9 +71,12 @@ type edge struct {
 
 func (c *Cache) newFill(r *Reader, start int64) *fill {
 	f := &fill{
-		c: c, v: r.v, key: r.req.Key, fetch: r.req.Fetch, leader: r,
+		c: c, v: r.v, key: r.req.Key, fetch: r.req.Fetch, leader: r, cause: r.cause,
 		start: start, claimed: start, waiters: 1,
 		more: make(chan struct{}, 1),
+	}
+	if f.cause != CauseDemand {
+		f.ended = make(chan struct{})
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.Background())
 	return f
@@ -168,7 +174,7 @@ func (f *fill) read(body io.Reader, data []byte, left *int64) error {
 	if _, err := io.ReadFull(body, data); err != nil {
 		return endedEarly(err)
 	}
-	f.c.meters.fillDemand.Add(float64(len(data)))
+	f.c.meters.fills[f.cause].Add(float64(len(data)))
 	*left -= int64(len(data))
 	if *left == 0 {
 		return atEnd(body)
@@ -273,6 +279,13 @@ func (f *fill) deliver(page int64, data []byte) error {
 		b.use.crc[p] = sum
 		c.mu.setValid(b, p)
 		c.mu.resident += n
+		f.brought += n
+		if f.cause != CauseDemand {
+			c.meters.prefetch.issued.Add(float64(n))
+			if b.marks&markPrefetched == 0 {
+				c.meters.prefetch.used.Add(float64(n))
+			}
+		}
 		c.spaceLocked()
 		last = b.use.flying == 0
 	}
@@ -355,6 +368,9 @@ func (c *Cache) finish(f *fill, err error) {
 	}
 	f.done, f.err = true, err
 	f.wakeLocked()
+	if f.ended != nil {
+		close(f.ended)
+	}
 	f.v.streams = slices.DeleteFunc(f.v.streams, func(s *fill) bool { return s == f })
 	c.mu.Unlock()
 

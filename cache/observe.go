@@ -43,12 +43,17 @@ type meters struct {
 	m                                  *metrics.Metrics
 	capacity, resident, reserved       prometheus.Gauge
 	servedCache, servedFill, servedPas prometheus.Counter
-	fillDemand                         prometheus.Counter
+	fills                              map[Cause]prometheus.Counter
+	prefetch                           prefetchMeters
 	pinned, pinsSoft, pinsHard         prometheus.Gauge
 	prefetched                         prometheus.Gauge
 }
 
 func newMeters(m *metrics.Metrics) *meters {
+	fills := map[Cause]prometheus.Counter{}
+	for _, cause := range causes {
+		fills[cause] = m.CacheFillBytes.WithLabelValues(string(cause))
+	}
 	return &meters{
 		m:           m,
 		capacity:    m.CacheBytes.WithLabelValues("capacity"),
@@ -57,11 +62,15 @@ func newMeters(m *metrics.Metrics) *meters {
 		servedCache: m.CacheServed.WithLabelValues("cache"),
 		servedFill:  m.CacheServed.WithLabelValues("fill"),
 		servedPas:   m.CacheServed.WithLabelValues("bypass"),
-		fillDemand:  m.CacheFillBytes.WithLabelValues("demand"),
-		pinned:      m.CacheBytes.WithLabelValues("pinned"),
-		prefetched:  m.CacheBytes.WithLabelValues("prefetched"),
-		pinsSoft:    m.Pins.WithLabelValues(PinSoft.String()),
-		pinsHard:    m.Pins.WithLabelValues(PinHard.String()),
+		fills:       fills,
+		prefetch: prefetchMeters{
+			issued: m.PrefetchBytes.WithLabelValues("issued"), used: m.PrefetchBytes.WithLabelValues("used"),
+			wasted: m.PrefetchBytes.WithLabelValues("wasted"),
+		},
+		pinned:     m.CacheBytes.WithLabelValues("pinned"),
+		prefetched: m.CacheBytes.WithLabelValues("prefetched"),
+		pinsSoft:   m.Pins.WithLabelValues(PinSoft.String()),
+		pinsHard:   m.Pins.WithLabelValues(PinHard.String()),
 	}
 }
 

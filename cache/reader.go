@@ -22,6 +22,7 @@ type Reader struct {
 	ctx    context.Context // ends with the request's or with Close
 	cancel context.CancelFunc
 	result Result
+	cause  Cause // of what it fetches
 
 	pos, end int64 // what is still to be delivered
 	endPage  int64
@@ -45,7 +46,7 @@ type Reader struct {
 // fails. Besides the upstream's errors: ErrChanged, ErrNotCached, ErrClosed. req.First is consumed in any case.
 func (c *Cache) Read(ctx context.Context, req ReadRequest) (*Reader, error) {
 	r := &Reader{
-		c: c, req: req,
+		c: c, req: req, cause: CauseDemand,
 		pos: req.Range.Off, end: req.Range.End(), endPage: pagesUpTo(req.Range.End()),
 	}
 	if err := r.begin(ctx); err != nil {

@@ -29,6 +29,12 @@ type Metrics struct {
 	Pins           *prometheus.GaugeVec   // kind: soft|hard
 	HintsIgnored   *prometheus.CounterVec // header: a Unistore-* request header
 
+	PrefetchBytes    *prometheus.CounterVec // outcome: issued|used|wasted|cancelled
+	PrefetchWindow   prometheus.Gauge       // the last one that was chosen
+	PrefetchJobs     *prometheus.GaugeVec   // state: queued|running
+	PrefetchPromoted prometheus.Counter
+	Queries          *prometheus.GaugeVec // state: warming|ready
+
 	UpstreamRequests  *prometheus.CounterVec   // upstream, operation, outcome
 	UpstreamFirstByte *prometheus.HistogramVec // upstream
 	UpstreamBytes     *prometheus.CounterVec   // upstream, direction: in|out
@@ -63,6 +69,12 @@ func New(reg prometheus.Registerer) *Metrics {
 		CacheFills:     b.gauge("unistore_cache_fills", "Fills under way."),
 		Pins:           b.gauges("unistore_pins", "Pinned blocks by the firmest kind that holds them.", "kind"),
 		HintsIgnored:   b.counters("unistore_hints_ignored_total", "Request headers of UniStore that could not be read, by header.", "header"),
+
+		PrefetchBytes:    b.counters("unistore_prefetch_bytes_total", "Bytes fetched ahead of need by what became of them.", "outcome"),
+		PrefetchWindow:   b.gauge("unistore_prefetch_window_bytes", "How far ahead of a reader bytes are fetched, as last chosen."),
+		PrefetchJobs:     b.gauges("unistore_prefetch_jobs", "Requests ahead of need by state.", "state"),
+		PrefetchPromoted: b.counter("unistore_prefetch_promoted_total", "Requests ahead of need that a reader reached while they were under way."),
+		Queries:          b.gauges("unistore_queries", "Registered queries by state.", "state"),
 
 		UpstreamRequests:  b.counters("unistore_upstream_requests_total", "Requests to upstreams by outcome.", "upstream", "operation", "outcome"),
 		UpstreamFirstByte: b.histograms("unistore_upstream_first_byte_seconds", "From a request to an upstream to its answer's headers.", "upstream"),

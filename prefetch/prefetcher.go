@@ -1,0 +1,374 @@
+package prefetch
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/metrics"
+)
+
+// ErrDropped is the end of a job that never ran, or that was cancelled.
+var ErrDropped = errors.New("prefetch: the job was dropped")
+
+// The bounds of what is remembered.
+const (
+	maxStreams = 4096
+	streamIdle = 2 * time.Minute
+	maxLinks   = 1024
+	// longRead: a read of more bytes is its own read-ahead; the detector hears of it when it has ended.
+	longRead = 32 << 20
+	tick     = 50 * time.Millisecond // while jobs wait
+)
+
+// Filler fills ranges into the cache; *cache.Cache is one.
+type Filler interface {
+	Prefetch(ctx context.Context, req cache.PrefetchRequest) (cache.PrefetchResult, error)
+}
+
+// Config sets a Prefetcher up. All of it is required but Throttled, Log, Now.
+type Config struct {
+	Cache     Filler
+	Budget    Budget
+	MaxWindow int64            // bytes ahead of one reader
+	Unit      int64            // bytes of a block
+	Throttled func(error) bool // reports whether an error is the store's wish for less
+	Metrics   *metrics.Metrics //
+	Log       zerolog.Logger   //
+	Now       func() time.Time // time.Now
+}
+
+// Prefetcher observes reads and fetches ahead of them. All methods are safe for concurrent use; those of a nil
+// Prefetcher do nothing.
+type Prefetcher struct {
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	jobs   sync.WaitGroup // every goroutine; none is added after closed
+
+	mu struct {
+		sync.Mutex
+		closed  bool
+		streams map[streamKey]*stream
+		recent  *list.List // of *stream, the last used first
+		sched   *scheduler
+		ticking bool
+	}
+}
+
+type streamKey struct {
+	key   cache.Key
+	etag  string
+	query string
+}
+
+// stream is what one query reads of one version. Guarded by Prefetcher.mu.
+type stream struct {
+	id       streamKey
+	target   Target
+	detector *Detector
+	window   Window
+	rate     Rate
+	readers  int
+	most     int // readers side by side, lately
+	used     time.Time
+	place    *list.Element
+	maxWin   int64 // that a hint has named; 0
+}
+
+// New returns a Prefetcher. Close it.
+func New(cfg Config) *Prefetcher {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Throttled == nil {
+		cfg.Throttled = func(error) bool { return false }
+	}
+	p := &Prefetcher{cfg: cfg}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.mu.streams = map[streamKey]*stream{}
+	p.mu.recent = list.New()
+	p.mu.sched = newScheduler(cfg.Budget)
+	return p
+}
+
+// Close cancels all jobs and waits for them. Jobs that waited end with ErrDropped.
+func (p *Prefetcher) Close() error {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	p.mu.closed = true
+	dropped := p.mu.sched.drop(func(*Job) bool { return true })
+	p.mu.Unlock()
+	p.cancel()
+	p.tell(dropped)
+	p.jobs.Wait()
+	return nil
+}
+
+// Read is what a Prefetcher is told of a read.
+type Read struct {
+	Target Target
+	Range  byterange.Range
+	Open   bool   // the client named no end
+	Query  string // who reads, for shares and streams
+	Hint   Hint
+	// Columns: the object is one of columns, whose begin is not the begin of a scan.
+	Columns bool
+	// Quiet: the read is observed, and nothing is fetched ahead of it: its query has registered what it needs.
+	Quiet bool
+}
+
+// Observation is one read under way.
+type Observation struct {
+	p    *Prefetcher
+	s    *stream
+	read Read
+	open bool
+	once sync.Once
+}
+
+// Observe takes in a read that is about to begin. It never blocks. Done ends it.
+func (p *Prefetcher) Observe(r Read) *Observation {
+	if p == nil || r.Range.Empty() || r.Target.ETag == "" {
+		return nil
+	}
+	now := p.cfg.Now()
+	o := &Observation{p: p, read: r, open: r.Open || r.Range.Len > longRead}
+	p.mu.Lock()
+	if p.mu.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	promoted, dropped := p.mu.sched.reached(r.Target.Key, r.Target.ETag, r.Range)
+	s := p.streamLocked(r, now)
+	o.s = s
+	s.readers++
+	s.most = max(s.most, s.readers)
+	if r.Columns {
+		s.detector.Columnar()
+	}
+	s.detector.Hint(r.Hint)
+	s.maxWin = max(s.maxWin, r.Hint.Window)
+	wants := s.detector.Read(Access{Off: r.Range.Off, Len: r.Range.Len, Open: o.open, At: now}, p.planLocked(s, now))
+	if !r.Quiet {
+		for _, w := range wants {
+			p.mu.sched.add(&Job{Target: r.Target, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s})
+		}
+	}
+	p.pumpLocked(now)
+	p.mu.Unlock()
+	p.cfg.Metrics.PrefetchPromoted.Add(float64(promoted))
+	p.tell(dropped)
+	return o
+}
+
+// streamLocked finds or makes the stream of a read.
+func (p *Prefetcher) streamLocked(r Read, now time.Time) *stream {
+	id := streamKey{r.Target.Key, r.Target.ETag, r.Query}
+	s := p.mu.streams[id]
+	if s == nil || now.Sub(s.used) > streamIdle && s.readers == 0 {
+		if s != nil {
+			p.mu.recent.Remove(s.place)
+		}
+		s = &stream{id: id, detector: NewDetector(r.Target.Size)}
+		s.place = p.mu.recent.PushFront(s)
+		p.mu.streams[id] = s
+		if len(p.mu.streams) > maxStreams {
+			old := p.mu.recent.Remove(p.mu.recent.Back()).(*stream)
+			delete(p.mu.streams, old.id)
+		}
+	} else {
+		p.mu.recent.MoveToFront(s.place)
+	}
+	s.target, s.used = r.Target, now
+	return s
+}
+
+// paceLocked is what the window of s is made of now.
+func (p *Prefetcher) paceLocked(s *stream, now time.Time) Pace {
+	l := p.mu.sched.linkOf(s.target.link())
+	e := l.Estimate(now)
+	most := p.cfg.MaxWindow
+	if s.maxWin > 0 {
+		most = min(s.maxWin, p.cfg.Budget.Memory)
+	}
+	return Pace{
+		Rate: s.rate.Value(), Link: e, Run: RunSize(e, most, p.cfg.Unit), Max: most,
+		Saturated: l.saturated(now),
+	}
+}
+
+func (p *Prefetcher) planLocked(s *stream, now time.Time) Plan {
+	pace := p.paceLocked(s, now)
+	return Plan{
+		Run: pace.Run, Strides: pace.Strides,
+		Window: func(seen int64, reads int) int64 {
+			size := s.window.Size(pace, seen, reads)
+			p.cfg.Metrics.PrefetchWindow.Set(float64(size))
+			return size
+		},
+	}
+}
+
+// Done ends the observation: sent bytes have left, the reader was blocked on us for waited, and left says that the client
+// went away before the end. o may be nil; only the first call counts.
+func (o *Observation) Done(sent int64, waited time.Duration, left bool) {
+	if o == nil {
+		return
+	}
+	o.once.Do(func() { o.done(sent, waited, left) })
+}
+
+func (o *Observation) done(sent int64, waited time.Duration, left bool) {
+	p, s := o.p, o.s
+	now := p.cfg.Now()
+	p.mu.Lock()
+	s.readers--
+	s.rate.Add(sent, waited, s.most, now)
+	if s.readers == 0 {
+		s.most = 1
+	}
+	if waited >= stallFloor {
+		s.window.Stalled(p.paceLocked(s, now))
+	} else {
+		s.window.Delivered(sent)
+	}
+	if o.open {
+		s.detector.Took(o.read.Range.Off, sent)
+	}
+	var dropped []*Job
+	if left && !o.open && s.readers == 0 {
+		dropped = p.cancelLocked(func(j *Job) bool { return j.Stream == s })
+	}
+	p.mu.Unlock()
+	p.tell(dropped)
+}
+
+// Add queues a job of a hint or a registration. False: there are too many, or the Prefetcher is closed; Done is not
+// called then.
+func (p *Prefetcher) Add(j *Job) bool {
+	if p == nil {
+		return false
+	}
+	now := p.cfg.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.closed || !p.mu.sched.add(j) {
+		return false
+	}
+	p.pumpLocked(now)
+	return true
+}
+
+// CancelQuery drops what is queued for a query and cancels what is under way and nobody waits for.
+func (p *Prefetcher) CancelQuery(query string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	dropped := p.cancelLocked(func(j *Job) bool { return j.Query == query })
+	p.mu.Unlock()
+	p.tell(dropped)
+}
+
+func (p *Prefetcher) cancelLocked(match func(*Job) bool) []*Job {
+	dropped := p.mu.sched.drop(match)
+	for _, j := range p.mu.sched.matching(match) {
+		j.dropped = true
+		j.cancel()
+	}
+	return dropped
+}
+
+// tell ends jobs that never ran.
+func (p *Prefetcher) tell(dropped []*Job) {
+	for _, j := range dropped {
+		p.cfg.Metrics.PrefetchBytes.WithLabelValues("cancelled").Add(float64(j.Range.Len))
+		if j.Done != nil {
+			j.Done(JobResult{Err: ErrDropped})
+		}
+	}
+}
+
+// pumpLocked starts what may start. While something waits that nothing under way will wake, a ticker looks again.
+func (p *Prefetcher) pumpLocked(now time.Time) {
+	if p.mu.closed {
+		return
+	}
+	for j := p.mu.sched.next(now); j != nil; j = p.mu.sched.next(now) {
+		ctx, cancel := context.WithCancel(p.ctx)
+		j.cancel = cancel
+		p.jobs.Go(func() { p.run(ctx, j) })
+	}
+	if p.mu.sched.queued > 0 && !p.mu.ticking {
+		p.mu.ticking = true
+		p.jobs.Go(p.ticker)
+	}
+}
+
+// ticker pumps until nothing waits.
+func (p *Prefetcher) ticker() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := p.cfg.Now()
+		p.mu.Lock()
+		for _, l := range p.mu.sched.links {
+			if l.running > 0 {
+				e := l.Estimate(now)
+				l.observe(l.arrived.Load(), e, RunSize(e, p.cfg.MaxWindow, p.cfg.Unit), now)
+			}
+		}
+		p.pumpLocked(now)
+		if p.mu.sched.queued == 0 {
+			p.mu.ticking = false
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+	}
+}
+
+// run carries out one job.
+func (p *Prefetcher) run(ctx context.Context, j *Job) {
+	res, err := p.cfg.Cache.Prefetch(ctx, cache.PrefetchRequest{
+		Key: j.Target.Key, Attrs: j.Target.attrs(), Range: j.Range, Fetch: j.Target.Fetch, Cause: j.Cause, Pin: j.Pin,
+	})
+	o := outcomeDone
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+	case p.cfg.Throttled(err):
+		o = outcomeThrottled
+	default:
+		o = outcomeFailed
+	}
+	now := p.cfg.Now()
+	p.mu.Lock()
+	j.cancel()
+	p.mu.sched.done(j, res.Fetched, o, now)
+	dropped := j.dropped
+	p.pumpLocked(now)
+	p.mu.Unlock()
+	if dropped || errors.Is(err, context.Canceled) {
+		p.cfg.Metrics.PrefetchBytes.WithLabelValues("cancelled").Add(float64(max(j.Range.Len-res.Fetched, 0)))
+		err = ErrDropped
+	} else if err != nil {
+		p.cfg.Log.Debug().Err(err).Msg("a prefetch failed; nobody waits for it")
+	}
+	if j.Done != nil {
+		j.Done(JobResult{Fetched: res.Fetched, Pin: res.Pin, Err: err})
+	}
+}

@@ -1,0 +1,312 @@
+package prefetch
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/object"
+)
+
+// Class orders what is fetched when not all can be. Demand is not among them: it does not queue.
+type Class uint8
+
+// The classes, the most pressing first.
+const (
+	ClassDue         Class = iota // registered, and its query is about to read it
+	ClassSequential               // a reader is on its way to it
+	ClassHinted                   // a client said that it will be read
+	ClassRegistered               // registered, to be there in time
+	ClassSpeculative              // a guess
+	classes
+)
+
+// maxQueued bounds the jobs that wait, in all; what is beyond is not taken.
+const maxQueued = 4096
+
+// Target is one version of an object and how to fetch it.
+type Target struct {
+	Key   cache.Key
+	ETag  string
+	Size  int64
+	Fetch cache.FetchFunc
+}
+
+func (t Target) attrs() object.Attrs { return object.Attrs{ETag: t.ETag, Size: t.Size} }
+
+// link names the link of t.
+func (t Target) link() linkKey { return linkKey{t.Key.Upstream, t.Key.Bucket} }
+
+type linkKey struct{ upstream, bucket string }
+
+// Job is one request to be made ahead of need. Its fields do not change, except those that the scheduler has.
+type Job struct {
+	Target Target
+	Range  byterange.Range
+	Class  Class
+	Cause  cache.Cause
+	Query  string            // whose it is: the share is by query
+	Stream *stream           // that wants it; nil of hints and registrations
+	Pin    *cache.PinRequest // or nil
+	Done   func(JobResult)   // or nil; called without locks, once, unless the job was never taken
+
+	running  bool
+	promoted bool // a reader waits for it: it is demand now
+	dropped  bool
+	cancel   func()
+}
+
+// JobResult is how a job ended.
+type JobResult struct {
+	Fetched int64 // bytes
+	Pin     cache.PinResult
+	Err     error // ErrDropped: it never ran, or was cancelled
+}
+
+// Budget bounds all that is under way ahead of need.
+type Budget struct {
+	Memory int64 // bytes in flight
+	Jobs   int   // requests
+}
+
+// scheduler holds the jobs that wait and those under way, and says which is next. Not safe for concurrent use.
+//
+// Order: by class; within a class the query that has got least, so that one with many jobs does not keep others
+// waiting; within a query first come, first served. A job that its link's governor refuses stays, and others go before it.
+type scheduler struct {
+	budget  Budget
+	links   map[linkKey]*linkState
+	queries map[string]*share
+	queued  int
+	running map[*Job]struct{}
+	bytes   int64 // of the running jobs that are not promoted
+	count   int   // of them
+}
+
+// linkState is a link, its governor and what runs on it.
+type linkState struct {
+	Link
+	governor
+	arrived atomic.Int64 // bytes of bodies, of demand too
+	running int          // jobs, promoted ones included
+}
+
+// share is one query's queues and what it has got.
+type share struct {
+	queues  [classes][]*Job
+	queued  int
+	running int
+	got     int64 // bytes granted, counted from the level of those who were there before
+}
+
+func newScheduler(b Budget) *scheduler {
+	return &scheduler{budget: b, links: map[linkKey]*linkState{}, queries: map[string]*share{}, running: map[*Job]struct{}{}}
+}
+
+// linkOf returns the state of a link, made when it is new.
+func (s *scheduler) linkOf(k linkKey) *linkState {
+	l := s.links[k]
+	if l == nil {
+		if len(s.links) >= maxLinks {
+			maps.DeleteFunc(s.links, func(_ linkKey, l *linkState) bool { return l.running == 0 && l.demand == 0 })
+		}
+		l = &linkState{}
+		s.links[k] = l
+	}
+	return l
+}
+
+// add queues a job. It reports false when there are too many.
+func (s *scheduler) add(j *Job) bool {
+	if s.queued >= maxQueued {
+		return false
+	}
+	q := s.queries[j.Query]
+	if q == nil {
+		q = &share{got: s.level()}
+		s.queries[j.Query] = q
+	}
+	q.queues[j.Class] = append(q.queues[j.Class], j)
+	q.queued++
+	s.queued++
+	return true
+}
+
+// level is the least that any query has got: a new one begins there, not at nothing.
+func (s *scheduler) level() int64 {
+	least := int64(-1)
+	for _, q := range s.queries {
+		if least < 0 || q.got < least {
+			least = q.got
+		}
+	}
+	return max(least, 0)
+}
+
+// next takes the job to start now out of the queue, or returns nil.
+func (s *scheduler) next(now time.Time) *Job {
+	if s.queued == 0 || s.count >= s.budget.Jobs {
+		return nil
+	}
+	for class := range classes {
+		if j := s.nextOf(class, now); j != nil {
+			return j
+		}
+	}
+	return nil
+}
+
+func (s *scheduler) nextOf(class Class, now time.Time) *Job {
+	var best *Job
+	var owner *share
+	for _, q := range s.queries {
+		if len(q.queues[class]) == 0 || owner != nil && q.got >= owner.got {
+			continue
+		}
+		for _, j := range q.queues[class] {
+			if s.admits(j, now) {
+				best, owner = j, q
+				break
+			}
+			if j.Class == ClassSequential {
+				break // in order, or not at all
+			}
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	s.unqueue(owner, best)
+	s.start(owner, best, now)
+	return best
+}
+
+func (s *scheduler) admits(j *Job, now time.Time) bool {
+	if s.count > 0 && s.bytes+j.Range.Len > s.budget.Memory {
+		return false
+	}
+	l := s.linkOf(j.Target.link())
+	return l.allows(j.Class, j.Range.Len, l.running, now)
+}
+
+func (s *scheduler) unqueue(q *share, j *Job) {
+	list := q.queues[j.Class]
+	q.queues[j.Class] = slices.Delete(list, slices.Index(list, j), slices.Index(list, j)+1)
+	q.queued--
+	s.queued--
+}
+
+func (s *scheduler) start(q *share, j *Job, now time.Time) {
+	j.running = true
+	s.running[j] = struct{}{}
+	q.got += j.Range.Len
+	q.running++
+	s.bytes += j.Range.Len
+	s.count++
+	l := s.linkOf(j.Target.link())
+	l.running++
+	l.move(j.Range.Len, l.arrived.Load(), now)
+}
+
+// outcome says what a job's end means for its link.
+type outcome uint8
+
+const (
+	outcomeDone outcome = iota
+	outcomeThrottled
+	outcomeFailed
+)
+
+// done takes in the end of a running job that has fetched n bytes.
+func (s *scheduler) done(j *Job, n int64, o outcome, now time.Time) {
+	delete(s.running, j)
+	j.running = false
+	if !j.promoted {
+		s.bytes -= j.Range.Len
+		s.count--
+	}
+	l := s.linkOf(j.Target.link())
+	switch o {
+	case outcomeThrottled:
+		l.throttled(l.running, now)
+	case outcomeDone:
+		if n > 0 {
+			l.succeeded(s.budget.Jobs)
+		}
+	}
+	l.running--
+	l.observe(l.arrived.Load(), l.Estimate(now), j.Range.Len, now)
+	l.move(-j.Range.Len, l.arrived.Load(), now)
+	if q := s.queries[j.Query]; q != nil {
+		if q.got -= j.Range.Len - n; q.got < 0 {
+			q.got = 0
+		}
+		q.running--
+		s.reap(j.Query, q)
+	}
+}
+
+func (s *scheduler) reap(name string, q *share) {
+	if q.queued == 0 && q.running == 0 {
+		delete(s.queries, name)
+	}
+}
+
+// reached tells that a reader of a version asks for r: jobs under way there are demand from now on and use no budget; jobs that
+// only wait and that the read covers are dropped, for the read brings them. It returns how many were promoted, and the
+// dropped ones.
+func (s *scheduler) reached(key cache.Key, etag string, r byterange.Range) (promoted int, dropped []*Job) {
+	for j := range s.running {
+		if !j.promoted && j.Target.Key == key && j.Target.ETag == etag && !j.Range.Intersect(r).Empty() {
+			j.promoted = true
+			promoted++
+			s.bytes -= j.Range.Len
+			s.count--
+		}
+	}
+	for name, q := range s.queries {
+		dropped = append(dropped, s.dropOf(name, q, ClassSequential, func(j *Job) bool {
+			return j.Target.Key == key && j.Target.ETag == etag && r.Contains(j.Range)
+		})...)
+	}
+	return promoted, dropped
+}
+
+// dropOf takes the jobs of one queue that match out of it.
+func (s *scheduler) dropOf(name string, q *share, class Class, match func(*Job) bool) (dropped []*Job) {
+	q.queues[class] = slices.DeleteFunc(q.queues[class], func(j *Job) bool {
+		if !match(j) {
+			return false
+		}
+		j.dropped = true
+		dropped = append(dropped, j)
+		return true
+	})
+	q.queued -= len(dropped)
+	s.queued -= len(dropped)
+	s.reap(name, q)
+	return dropped
+}
+
+// drop takes the waiting jobs that match out of the queues, and cancels none under way.
+func (s *scheduler) drop(match func(*Job) bool) (dropped []*Job) {
+	for name, q := range s.queries {
+		for class := range classes {
+			dropped = append(dropped, s.dropOf(name, q, class, match)...)
+		}
+	}
+	return dropped
+}
+
+// matching returns the running jobs that match and that no reader waits for.
+func (s *scheduler) matching(match func(*Job) bool) (found []*Job) {
+	for j := range s.running {
+		if !j.promoted && match(j) {
+			found = append(found, j)
+		}
+	}
+	return found
+}
