@@ -15,8 +15,8 @@ const formatVersion = 1
 // read it and does not touch it.
 var ErrVersion = errors.New("the database was written by a newer version")
 
-// The keys start with one letter for the kind of record. "m" and what follows it is left to pins, uploads
-// and jobs.
+// The keys start with one letter for the kind of record; "m" has a second one and is for leases, pins, uploads and
+// jobs.
 const (
 	keyFormat  = "f"  // the format version
 	keyRun     = "r"  // the Run record
@@ -27,6 +27,9 @@ const (
 
 	prefixLease = "ml/" // leases, by their number
 	prefixPin   = "mp/" // pins, by lease, version and leaf
+
+	prefixUpload     = "mu/" // uploads, by their number
+	prefixUploadPart = "mv/" // parts of uploads, by the upload's number and their own
 )
 
 // DB is the typed records over an Engine, which it does not own. Safe for concurrent use; the order of

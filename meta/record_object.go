@@ -88,12 +88,7 @@ func encodeObject(o Object) []byte {
 		w.string(name)
 		w.string(h.User[name])
 	}
-	w.uint(uint64(len(a.Checksums)))
-	for _, sum := range a.Checksums {
-		w.string(sum.Algorithm)
-		w.string(sum.Value)
-		w.string(sum.Type)
-	}
+	w.checksums(a.Checksums)
 	w.int(int64(a.PartsCount))
 	w.string(a.StorageClass)
 	return w.seal()
@@ -119,12 +114,7 @@ func decodeObject(raw []byte) (Object, error) {
 			a.Headers.User[name] = r.string()
 		}
 	}
-	if n := r.count(); n > 0 {
-		a.Checksums = make([]object.Checksum, n)
-		for i := range a.Checksums {
-			a.Checksums[i] = object.Checksum{Algorithm: r.string(), Value: r.string(), Type: r.string()}
-		}
-	}
+	a.Checksums = r.checksums()
 	a.PartsCount = int(r.int())
 	a.StorageClass = r.string()
 	if err := r.end(); err != nil {
@@ -165,4 +155,25 @@ func (r *reader) time() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(sec, int64(nsec)).UTC()
+}
+
+func (w *writer) checksums(sums []object.Checksum) {
+	w.uint(uint64(len(sums)))
+	for _, sum := range sums {
+		w.string(sum.Algorithm)
+		w.string(sum.Value)
+		w.string(sum.Type)
+	}
+}
+
+func (r *reader) checksums() []object.Checksum {
+	n := r.count()
+	if n == 0 {
+		return nil
+	}
+	sums := make([]object.Checksum, n)
+	for i := range sums {
+		sums[i] = object.Checksum{Algorithm: r.string(), Value: r.string(), Type: r.string()}
+	}
+	return sums
 }
