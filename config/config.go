@@ -18,6 +18,7 @@ type Config struct {
 	Limits      Limits
 	Cache       Cache
 	Prefetch    Prefetch
+	Uploads     Uploads
 	Upstreams   map[string]Upstream
 	// Buckets are the routes in file order; Find gives the one for a bucket.
 	Buckets []Route
@@ -86,6 +87,11 @@ type Prefetch struct {
 	Memory      int64
 	MaxInflight int
 	MaxWindow   int64
+}
+
+// Uploads bounds multipart uploads that nobody finishes.
+type Uploads struct {
+	MaxAge time.Duration // older ones are aborted; 0: 7 days
 }
 
 // Upstream is one store. Which fields matter depends on Type.

@@ -44,6 +44,8 @@ func TestErrors(t *testing.T) {
 		{"size", "cache: {size: lots}\n", []string{`f.yaml:1: cache.size: "lots" is not a size; write a number and a unit, such as 10GiB (B, KiB, MiB, GiB, TiB, PiB, KB, MB, GB, TB, PB)`}},
 		{"rate", "cache: {scrub: 50MiB}\n", []string{`f.yaml:1: cache.scrub: "50MiB" is not a rate; write a size a second, such as 50MiB/s`}},
 		{"duration", "limits: {request_body_idle: 60}\n", []string{`f.yaml:1: limits.request_body_idle: "60" is not a duration; write a number and a unit, such as 60s (ns, us, ms, s, m, h)`}},
+		{"upload age", "uploads: {max_age: 0s}\n", []string{`f.yaml:1: uploads.max_age: "0s" is out of range; allowed is 1s to 87600h0m0s`}},
+		{"uploads key", "uploads: {maxage: 1h}\n", []string{`f.yaml:1: uploads.maxage: unknown key (did you mean "max_age"?)`}},
 		{"duration range", "limits: {request_body_idle: 1ms}\n", []string{`f.yaml:1: limits.request_body_idle: "1ms" is out of range; allowed is 1s to 1h0m0s`}},
 		{"log level", "log: {level: warning}\n", []string{`f.yaml:1: log.level: "warning" is unknown; allowed: trace, debug, info, warn, error`}},
 		{"variable", "region: ${NOT_SET}\n", []string{`f.yaml:1: region: the environment variable NOT_SET is not set`}},

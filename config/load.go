@@ -93,6 +93,7 @@ func defaults(dir string) *Config {
 			HighWatermark: 0.95, LowWatermark: 0.90, PinLimit: 0.80, ReserveFree: 5 << 30, Scrub: 50 << 20,
 		},
 		Prefetch:  Prefetch{Enabled: true, Memory: 256 << 20, MaxInflight: 64, MaxWindow: 128 << 20},
+		Uploads:   Uploads{MaxAge: 7 * 24 * time.Hour},
 		Upstreams: map[string]Upstream{},
 	}
 }

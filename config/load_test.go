@@ -90,6 +90,7 @@ cache:
   reserve_free: 1.5GB
   scrub: 0
 prefetch: {enabled: false, memory: 256MiB, max_inflight: 32, max_window: 64MiB}
+uploads: {max_age: 36h}
 upstreams:
   aws:  {type: s3,  region: us-east-1, endpoint: "https://s3.example.com:8443/", path_style: true, access_key: AK, secret_key: "$${literal}", timeout: 5s, max_connections: 7, retries: 0}
   dflt: {type: s3}
@@ -125,6 +126,7 @@ func TestFullFile(t *testing.T) {
 			HighWatermark: 0.9, LowWatermark: 0.8, PinLimit: 0.5, ReserveFree: 1.5e9,
 		},
 		Prefetch: Prefetch{Memory: 256 << 20, MaxInflight: 32, MaxWindow: 64 << 20},
+		Uploads:  Uploads{MaxAge: 36 * time.Hour},
 		Upstreams: map[string]Upstream{
 			"aws": {
 				Type: "s3", Region: "us-east-1", Endpoint: "https://s3.example.com:8443", PathStyle: true,

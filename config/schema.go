@@ -75,6 +75,9 @@ func (r *raw) fields() []field {
 			integer("max_inflight", &c.Prefetch.MaxInflight, 1, 65536),
 			size("max_window", &c.Prefetch.MaxWindow),
 		}},
+		{name: "uploads", keys: []field{
+			duration("max_age", &c.Uploads.MaxAge, time.Second, 10*365*24*time.Hour),
+		}},
 		{name: "upstreams", named: r.upstream},
 		{name: "buckets", named: r.route},
 		{name: "faults", custom: r.faults},

@@ -40,10 +40,13 @@ type Metrics struct {
 	UpstreamBytes     *prometheus.CounterVec   // upstream, direction: in|out
 	UpstreamRetries   *prometheus.CounterVec   // upstream, operation
 
-	Uploads        *prometheus.GaugeVec   // state
-	UploadParts    *prometheus.CounterVec // outcome
-	UploadMemory   prometheus.Gauge
-	FaultsInjected *prometheus.CounterVec // name
+	Uploads             *prometheus.GaugeVec   // state: intent|open|completing|completed|abandoned
+	UploadParts         *prometheus.CounterVec // outcome
+	UploadMemory        prometheus.Gauge
+	UploadsSwept        *prometheus.CounterVec // outcome: aborted|expired|settled|reopened|resolved|stray|failed
+	UploadsResumed      prometheus.Counter
+	UploadJournalErrors prometheus.Counter
+	FaultsInjected      *prometheus.CounterVec // name
 }
 
 // New makes the metrics and registers them with reg.
@@ -81,10 +84,13 @@ func New(reg prometheus.Registerer) *Metrics {
 		UpstreamBytes:     b.counters("unistore_upstream_bytes_total", "Body bytes from (in) and to (out) upstreams.", "upstream", "direction"),
 		UpstreamRetries:   b.counters("unistore_upstream_retries_total", "Repeated requests to upstreams.", "upstream", "operation"),
 
-		Uploads:        b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
-		UploadParts:    b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),
-		UploadMemory:   b.gauge("unistore_upload_memory_bytes", "Memory that uploads hold for parts."),
-		FaultsInjected: b.counters("unistore_faults_injected_total", "Injected faults that fired.", "name"),
+		Uploads:             b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
+		UploadParts:         b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),
+		UploadMemory:        b.gauge("unistore_upload_memory_bytes", "Memory that uploads hold for parts."),
+		UploadsSwept:        b.counters("unistore_uploads_swept_total", "What was done in the background about uploads that a crash, a failure or a client has left.", "outcome"),
+		UploadsResumed:      b.counter("unistore_uploads_resumed_total", "Uploads of clients that were found in the records at a start and can go on."),
+		UploadJournalErrors: b.counter("unistore_upload_journal_errors_total", "Records of uploads that could not be written or read."),
+		FaultsInjected:      b.counters("unistore_faults_injected_total", "Injected faults that fired.", "name"),
 	}
 }
 

@@ -18,6 +18,7 @@ func (s *session) complete() (object.Attrs, error) {
 	if err != nil {
 		return object.Attrs{}, err
 	}
+	s.entry.Completing(parts)
 	s.point(PointComplete)
 	if _, ok := s.fire(faults.UploadCompleteError, "CompleteUpload"); ok {
 		return object.Attrs{}, injected("CompleteUpload")
@@ -34,6 +35,7 @@ func (s *session) complete() (object.Attrs, error) {
 	if err := checkCompleted(attrs, s.total, len(parts)); err != nil {
 		return object.Attrs{}, err
 	}
+	s.entry.Completed(attrs)
 	attrs.Size = s.total
 	return attrs, nil
 }
@@ -79,11 +81,12 @@ func (s *session) abort() {
 	defer cancel()
 	err := s.t.AbortUpload(ctx, s.up)
 	if err == nil || errors.Is(err, upstream.NoUpload) {
+		s.entry.Gone()
 		return
 	}
-	s.gauge("abandoned", 1)
+	s.entry.Abandoned()
 	s.u.cfg.Log.Warn().Str("upstream", s.scope.Upstream).Str("upload", s.up.ID).Err(err).
-		Msg("an upload failed and could not be aborted: the upstream keeps its parts")
+		Msg("an upload failed and could not be aborted now: the upstream keeps its parts for the time being")
 }
 
 func (s *session) fire(name, op string) (faults.Fault, bool) {
@@ -100,12 +103,6 @@ func (s *session) point(name string) {
 
 func injected(op string) error {
 	return &upstream.Error{Code: upstream.Unavailable, Op: op, Message: "injected fault"}
-}
-
-func (s *session) gauge(state string, by float64) {
-	if m := s.u.cfg.Metrics; m != nil {
-		m.Uploads.WithLabelValues(state).Add(by)
-	}
 }
 
 func (s *session) count(err error) {

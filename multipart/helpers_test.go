@@ -176,6 +176,13 @@ func newUploader(t *target, cfg Config) *Uploader {
 	if cfg.Memory == 0 {
 		cfg.Memory = 16 * part
 	}
+	if cfg.Journal == nil {
+		j, err := OpenJournal(JournalConfig{Metrics: cfg.Metrics})
+		if err != nil {
+			panic(err)
+		}
+		cfg.Journal = j
+	}
 	return NewUploader(cfg)
 }
 

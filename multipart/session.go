@@ -12,6 +12,7 @@ import (
 
 	"unistore/checksum"
 	"unistore/faults"
+	"unistore/meta"
 	"unistore/object"
 	"unistore/upstream"
 )
@@ -40,6 +41,7 @@ type session struct {
 
 	// Of the goroutine of run.
 	up        upstream.Upload // ID is empty until there is an upload
+	entry     *Entry          // of up in the journal
 	checksum  string          // algorithm of the whole object's checksum, or empty
 	whole     *object.Attrs   // the answer to a single PUT
 	total     int64           // bytes read
@@ -91,7 +93,6 @@ func (s *session) run() (object.Attrs, error) {
 		}
 		return *s.whole, nil
 	}
-	defer s.gauge("active", -1)
 	if s.err() == nil {
 		attrs, err := s.complete()
 		if err == nil {
@@ -185,7 +186,7 @@ func (s *session) unhold() piece {
 // dispatch writes p, now or in its turn. It owns p's memory from here on.
 func (s *session) dispatch(p piece) error {
 	if s.u.decide(p.position, p.data.size, p.last, s.plan.lim) == Single {
-		attrs, err := putPiece(s.ctx, s.t, s.loc, s.req, p.data)
+		attrs, err := s.u.putPiece(s.ctx, s.t, s.loc, s.req, p.data)
 		s.whole = &attrs
 		s.release(p, err)
 		return err
@@ -219,15 +220,19 @@ func (s *session) create() error {
 	if s.checksum != "" {
 		req.ChecksumAlgorithm, req.ChecksumType = s.checksum, "FULL_OBJECT"
 	}
+	s.entry = s.u.cfg.Journal.Begin(meta.UploadPut, meta.ObjectKey{Upstream: s.scope.Upstream, Bucket: s.loc.Bucket, Key: s.loc.Key})
+	s.point(PointIntent)
 	id, err := s.t.CreateUpload(s.ctx, s.loc, req)
+	if err == nil && id == "" {
+		err = upstream.Errorf(upstream.Unavailable, "CreateUpload", "the store gave no upload id")
+	}
 	if err != nil {
+		s.entry.Failed(err)
 		return err
 	}
-	if id == "" {
-		return upstream.Errorf(upstream.Unavailable, "CreateUpload", "the store gave no upload id")
-	}
+	s.point(PointUnnamed)
 	s.up = upstream.Upload{Loc: s.loc, ID: id}
-	s.gauge("active", 1)
+	s.entry.Opened(id)
 	s.point(PointCreated)
 	_, s.lastFirst = s.fire(faults.UploadLastPartFirst, "UploadPart")
 	return nil

@@ -24,10 +24,25 @@ const abortTimeout = 30 * time.Second
 
 // The named points of process.kill: the Operation of its Scope.
 const (
-	PointCreated   = "upload.created"   // the upload exists, no part does
+	PointPut       = "put.begin"        // the store is about to get the one PUT
+	PointPutStored = "put.stored"       // the object is there, the client does not know
+	PointIntent    = "upload.intent"    // the upload is recorded as intended, the store not asked
+	PointUnnamed   = "upload.unnamed"   // the upload exists, its id is not recorded
+	PointCreated   = "upload.created"   // the upload exists and is recorded, no part is
 	PointPart      = "upload.part"      // a part has been stored
 	PointComplete  = "upload.complete"  // all parts are stored, the object is not there
 	PointCompleted = "upload.completed" // the object is there, the client does not know
+)
+
+// The points of a client's own upload.
+const (
+	PointClientIntent    = "client-upload.intent"    // it is recorded as intended, the store not asked
+	PointClientUnnamed   = "client-upload.unnamed"   // the upload exists, its id is not recorded
+	PointClientCreated   = "client-upload.created"   // it is recorded, the client does not know
+	PointClientPart      = "client-upload.part"      // a part has been stored, and is not recorded
+	PointClientComplete  = "client-upload.complete"  // the store is about to be asked to complete it
+	PointClientCompleted = "client-upload.completed" // the object is there, which is not recorded
+	PointClientRecorded  = "client-upload.recorded"  // it is, and the client does not know
 )
 
 // Target is the store that an Uploader writes to; *upstream.Store is one. Methods as in
@@ -50,6 +65,7 @@ type Config struct {
 	Parallel int   // parts under way of one upload
 	// PartSize replaces the computed size of parts; for tests. It must be at most Memory.
 	PartSize int64
+	Journal  *Journal // is told of every upload; nil: nobody
 	Metrics  *metrics.Metrics
 	Log      zerolog.Logger
 	Faults   *faults.Set
@@ -102,7 +118,7 @@ func (u *Uploader) Put(ctx context.Context, t Target, loc upstream.Loc, req upst
 	}
 	lim := t.Limits()
 	if req.Size >= 0 && u.decide(0, req.Size, true, lim) == Single {
-		return put(ctx, t, loc, req)
+		return u.put(ctx, t, loc, req)
 	}
 	p, err := newPlan(req.Size, u.cfg.PartSize, u.bufferLimit(lim), lim)
 	if err != nil {
@@ -118,11 +134,15 @@ func (u *Uploader) bufferLimit(lim upstream.Limits) int64 {
 }
 
 // put writes the whole body with one request.
-func put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error) {
+func (u *Uploader) put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest) (object.Attrs, error) {
+	scope := faults.Scope{Upstream: nameOf(t), Operation: PointPut, Bucket: loc.Bucket, Key: loc.Key}
+	u.cfg.Faults.Point(scope)
 	attrs, err := t.Put(ctx, loc, req)
 	if err != nil {
 		return object.Attrs{}, err
 	}
+	scope.Operation = PointPutStored
+	u.cfg.Faults.Point(scope)
 	if attrs.ETag == "" || attrs.Size != req.Size {
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, opPut,
 			"the store answered with size %d and ETag %q for %d bytes", attrs.Size, attrs.ETag, req.Size)
@@ -131,9 +151,9 @@ func put(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutReques
 }
 
 // putPiece writes a piece that is the whole body.
-func putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, d data) (object.Attrs, error) {
+func (u *Uploader) putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, d data) (object.Attrs, error) {
 	req.Body, req.Size = io.Reader(d.reader()), d.size
-	return put(ctx, t, loc, req)
+	return u.put(ctx, t, loc, req)
 }
 
 func nameOf(t Target) string {

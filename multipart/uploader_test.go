@@ -328,7 +328,7 @@ func TestMetrics(t *testing.T) {
 	tg := newTarget(testLimits)
 	u := newUploader(tg, Config{Metrics: m})
 	tg.before = func(int) {
-		if got := testutil.ToFloat64(m.Uploads.WithLabelValues("active")); got != 1 {
+		if got := testutil.ToFloat64(m.Uploads.WithLabelValues("open")); got != 1 {
 			t.Errorf("%v active uploads, want 1", got)
 		}
 		if got := testutil.ToFloat64(m.UploadMemory); got < part || got > 3*part {
@@ -356,7 +356,7 @@ func TestMetrics(t *testing.T) {
 	if got := testutil.ToFloat64(m.Uploads.WithLabelValues("abandoned")); got != 1 {
 		t.Errorf("%v abandoned uploads, want 1", got)
 	}
-	if got := testutil.ToFloat64(m.Uploads.WithLabelValues("active")); got != 0 {
+	if got := testutil.ToFloat64(m.Uploads.WithLabelValues("open")); got != 0 {
 		t.Errorf("%v active uploads, want 0", got)
 	}
 }

@@ -284,4 +284,5 @@ type Limits struct {
 	CreateOnly        bool  // Put and CompleteUpload honour IfNoneMatch atomically
 	ReplaceOnly       bool  // ... and IfMatch
 	StoresChecksums   bool
+	OwnUploads        bool // nothing but this driver makes uploads there: old ones are left-overs, whoever began them
 }

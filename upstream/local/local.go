@@ -86,6 +86,7 @@ func (b *Backend) Limits() upstream.Limits {
 		CreateOnly:      true,
 		ReplaceOnly:     true,
 		StoresChecksums: true,
+		OwnUploads:      true,
 	}
 }
 
