@@ -48,6 +48,8 @@ type Gateway struct {
 	faults   *faults.Set
 	engine   meta.Engine // of the cache's records
 	cache    *cache.Cache
+	journal  *multipart.Journal
+	sweeper  *multipart.Sweeper
 	stores   map[string]*upstream.Store
 	keys     *keyring
 	service  *service
@@ -145,6 +147,10 @@ func (g *Gateway) openCache() error {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)
 	}
 	g.closers = append(g.closers, g.cache.Close)
+	g.journal, err = multipart.OpenJournal(multipart.JournalConfig{DB: db, Metrics: g.metrics, Log: g.log, Now: g.opts.now})
+	if err != nil {
+		return fmt.Errorf("the records of uploads in %s: %w", c.Dir, err)
+	}
 	return nil
 }
 
@@ -170,10 +176,12 @@ func (g *Gateway) compose() {
 		cache:   g.cache,
 		learner: newLearner(g.cache, g.opts.now),
 		uploader: multipart.NewUploader(multipart.Config{
-			Memory: uploadMemory(g.opts.Memory), Metrics: g.metrics, Log: g.log, Faults: g.faults,
+			Memory: uploadMemory(g.opts.Memory), Journal: g.journal, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 		}),
+		journal: g.journal, faults: g.faults,
 		metrics: g.metrics, log: g.log, now: g.opts.now,
 	}
+	g.sweeper = newSweeper(g)
 	g.state = newGatewayState(g)
 	g.service.control = &control{state: g.state}
 	base, cut := context.WithCancel(context.Background())
@@ -191,6 +199,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 		group.Go(func() error { return g.server.Serve(l) })
 	}
 	group.Go(g.admin.serve)
+	group.Go(func() error {
+		g.sweeper.Run(running)
+		return nil
+	})
 	g.ready.Store(true)
 	g.log.Info().Strs("listen", g.Addresses()).Str("version", g.opts.Version).Msg("serving")
 	group.Go(func() error {

@@ -9,6 +9,7 @@ import (
 
 	"unistore/cache"
 	"unistore/config"
+	"unistore/faults"
 	"unistore/metrics"
 	"unistore/multipart"
 	"unistore/s3api"
@@ -24,6 +25,8 @@ type service struct {
 	cache    *cache.Cache
 	learner  *learner
 	uploader *multipart.Uploader
+	journal  *multipart.Journal
+	faults   *faults.Set
 	control  *control
 	metrics  *metrics.Metrics
 	log      zerolog.Logger

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"unistore/byterange"
+	"unistore/meta"
 	"unistore/multipart"
 	"unistore/object"
 	"unistore/s3api"
@@ -18,13 +19,19 @@ import (
 // id that the client sees names the store, so that any node can serve any part.
 
 func (s *service) createUpload(ctx context.Context, t target, op s3api.CreateMultipartUpload) (*s3api.Response, error) {
+	entry := s.journal.Begin(meta.UploadClient, meta.ObjectKey(t.cacheKey(op.Key)))
+	s.point(multipart.PointClientIntent, t, op.Key)
 	id, err := t.store.CreateUpload(ctx, t.loc(op.Key), upstream.CreateUploadRequest{
 		Headers: typed(op.Headers), StorageClass: op.StorageClass,
 		ChecksumAlgorithm: op.ChecksumAlgorithm, ChecksumType: op.ChecksumType,
 	})
 	if err != nil {
+		entry.Failed(err)
 		return nil, err
 	}
+	s.point(multipart.PointClientUnnamed, t, op.Key)
+	entry.Opened(id)
+	s.point(multipart.PointClientCreated, t, op.Key)
 	return s3api.RenderInitiate(op, t.clientID(id)), nil
 }
 
@@ -64,6 +71,7 @@ func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3ap
 	if err != nil {
 		return nil, onTheWay(err)
 	}
+	s.notePart(t, up, upstream.Part{Number: op.PartNumber, Size: body.Size, ETag: part.ETag})
 	return s3api.RenderPart(part.ETag, sumsOf(body, part.Checksums)), nil
 }
 
@@ -100,6 +108,7 @@ func (s *service) uploadPartCopy(ctx context.Context, x *exchange, t target, op 
 	if err != nil {
 		return nil, err
 	}
+	s.notePart(t, up, upstream.Part{Number: op.PartNumber, Size: rng.Len, ETag: part.ETag})
 	if part.ModTime.IsZero() {
 		part.ModTime = s.now()
 	}
@@ -153,16 +162,7 @@ func (s *service) completeUpload(ctx context.Context, x *exchange, t target, op 
 	for _, p := range listed {
 		req.Parts = append(req.Parts, upstream.Part{Number: p.PartNumber, ETag: p.ETag, Checksums: p.Checksums})
 	}
-	if op.Size >= 0 {
-		if err := checkObjectSize(ctx, t, up, req.Parts, op.Size); err != nil {
-			return nil, err
-		}
-	}
-	defer s.learner.overwriting(t.cacheKey(op.Key))()
-	attrs, err := t.store.CompleteUpload(ctx, up, req)
-	if errors.Is(err, upstream.NoUpload) {
-		attrs, err = completedBefore(ctx, t, up, req.Parts)
-	}
+	attrs, err := s.completeOnce(ctx, t, up, completion{req, op.Size})
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +238,12 @@ func (s *service) abortUpload(ctx context.Context, t target, op s3api.AbortMulti
 	if err != nil {
 		return nil, err
 	}
+	entry := s.journal.Find(t.store.Name(), up)
 	if err := t.store.AbortUpload(ctx, up); err != nil {
+		entry.Refused(err)
 		return nil, err
 	}
+	entry.Gone()
 	return s3api.RenderNoContent(), nil
 }
 

@@ -166,10 +166,16 @@ func (s *Sweeper) scan(ctx context.Context, name string, store SweepStore) {
 
 // heal records again what a database has lost that was replaced under us; now and then.
 func (s *Sweeper) heal(ctx context.Context) {
-	if now := s.j.cfg.Now(); s.j.cfg.DB == nil || now.Sub(s.healed) < maxWait {
+	now := s.j.cfg.Now()
+	s.mu.Lock()
+	due := s.j.cfg.DB != nil && now.Sub(s.mu.healed) >= maxWait
+	if due {
+		s.mu.healed = now
+	}
+	s.mu.Unlock()
+	if !due {
 		return
 	}
-	s.healed = s.j.cfg.Now()
 	s.j.mu.Lock()
 	entries := make([]*Entry, 0, len(s.j.mu.entries))
 	for _, e := range s.j.mu.entries {

@@ -71,11 +71,11 @@ type SweeperConfig struct {
 // clients that are too old, and finds out what became of those that were being completed. A store that does not answer is
 // asked again, ever less often.
 type Sweeper struct {
-	cfg    SweeperConfig
-	j      *Journal
-	healed time.Time // of Run's goroutine
-	mu     struct {
+	cfg SweeperConfig
+	j   *Journal
+	mu  struct {
 		sync.Mutex
+		healed  time.Time            // when records and entries were compared
 		pauses  map[string]pause     // stores that do not answer
 		scanned map[string]time.Time // stores of our own: when they were searched for strays
 	}
@@ -97,7 +97,7 @@ func NewSweeper(cfg SweeperConfig) *Sweeper {
 	for name := range cfg.Stores {
 		s.mu.scanned[name] = s.j.cfg.Now()
 	}
-	s.healed = s.j.cfg.Now()
+	s.mu.healed = s.j.cfg.Now()
 	return s
 }
 
