@@ -11,10 +11,10 @@ import (
 // wrapped with the cause, which has been counted.
 var errAround = errors.New("served around the cache")
 
-// errTaken: the page that a fill was to start with is there or on its way by now.
 // errBypassed: the disk or the database is out of use.
 var errBypassed = fmt.Errorf("%w: the cache is bypassed", errAround)
 
+// errTaken: the page that a fill was to start with is there or on its way by now.
 var errTaken = errors.New("page is taken")
 
 // claimTries is how often claim makes room and tries again; others may take it in between.

@@ -63,7 +63,6 @@ func newObjects(c *Cache, limit int) *objects {
 	for i := range o.all {
 		o.all[i].mu.known = make(map[Key]*known)
 		o.all[i].mu.writing = make(map[Key]int)
-		o.all[i].mu.writing = make(map[Key]int)
 	}
 	return o
 }
