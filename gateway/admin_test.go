@@ -59,6 +59,12 @@ func (f *fakeState) verify(ctx context.Context, _ cache.Scope, progress func(don
 	return verifyResult{}, ctx.Err()
 }
 
+func (f *fakeState) uploads(context.Context, uploadFilter, identity, int) ([]uploadState, bool, error) {
+	return nil, false, nil
+}
+
+func (f *fakeState) abortUploads(context.Context, []uploadState) abortState { return abortState{} }
+
 func (f *fakeState) residency(files []fileQuery) []fileResidency {
 	return make([]fileResidency, len(files))
 }

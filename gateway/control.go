@@ -35,6 +35,8 @@ type controlState interface {
 	usage(ctx context.Context, bucket, prefix string) (usageState, error)
 	invalidate(ctx context.Context, what invalidation) (dropState, error)
 	residency(files []fileQuery) []fileResidency
+	uploads(ctx context.Context, f uploadFilter, who identity, limit int) (list []uploadState, more bool, err error)
+	abortUploads(ctx context.Context, list []uploadState) abortState
 }
 
 // controlRequest is one call.
@@ -72,6 +74,9 @@ var controlCalls = map[string]map[string]controlCall{
 	"upstreams":  {http.MethodGet: (*control).getUpstreams},
 	"invalidate": {http.MethodPost: (*control).postInvalidate},
 	"residency":  {http.MethodPost: (*control).postResidency},
+
+	"uploads":       {http.MethodGet: (*control).getUploads},
+	"uploads/abort": {http.MethodPost: (*control).postAbortUploads},
 }
 
 // do carries out one call and returns status and what to send as JSON.
