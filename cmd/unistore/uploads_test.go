@@ -31,7 +31,7 @@ func (s *serving) beginUpload(bucket, key string, n int) string {
 		}
 		return text
 	}
-	var begun struct{ UploadId string } //nolint:revive // S3's name
+	var begun struct{ UploadId string }
 	if err := xml.Unmarshal(send("POST", "uploads", nil), &begun); err != nil {
 		s.t.Fatal(err)
 	}
