@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"unistore/byterange"
 	"unistore/meta"
@@ -33,6 +34,7 @@ type Reader struct {
 	cur      *span  // bytes at pos that are ready; nil when none
 	using    *block // whose use by this request is counted
 	waited   bool   // the bytes at pos were waited for
+	stalled  time.Duration
 
 	pinned []*place // promised to be pinned when what is missing has come
 	subs   []*fill  // that the reader keeps alive; its own entries
@@ -194,6 +196,12 @@ func (r *Reader) survey() {
 	}
 	r.result = res
 }
+
+// Stalled returns how long the reader has waited for fills so far. Like reading, it is for one goroutine at a time.
+func (r *Reader) Stalled() time.Duration { return r.stalled }
+
+// Delivered returns how many bytes have been read so far.
+func (r *Reader) Delivered() int64 { return r.pos - r.req.Range.Off }
 
 // Result says what was known when the first byte was ready.
 func (r *Reader) Result() Result { return r.result }
@@ -363,11 +371,13 @@ func (r *Reader) edgeLocked() (*span, wait) {
 
 // await waits for progress of a fill, and decides what its end means for this reader.
 func (r *Reader) await(w wait) error {
+	start := time.Now()
 	select {
 	case <-w.wake:
 	case <-r.ctx.Done():
 		return context.Cause(r.ctx)
 	}
+	r.stalled += time.Since(start)
 	r.c.mu.Lock()
 	done, err, began := w.f.done, w.f.err, w.f.began
 	if done && err != nil {

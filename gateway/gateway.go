@@ -19,6 +19,7 @@ import (
 	"unistore/metrics"
 	"unistore/multipart"
 	"unistore/netx"
+	"unistore/prefetch"
 	"unistore/s3api"
 	"unistore/upstream"
 	"unistore/upstream/all"
@@ -50,6 +51,7 @@ type Gateway struct {
 	cache    *cache.Cache
 	journal  *multipart.Journal
 	sweeper  *multipart.Sweeper
+	ahead    *prefetch.Prefetcher // nil: not enabled
 	stores   map[string]*upstream.Store
 	keys     *keyring
 	service  *service
@@ -151,7 +153,22 @@ func (g *Gateway) openCache() error {
 	if err != nil {
 		return fmt.Errorf("the records of uploads in %s: %w", c.Dir, err)
 	}
+	g.openPrefetch()
 	return nil
+}
+
+// openPrefetch begins to fetch ahead, where that is wanted.
+func (g *Gateway) openPrefetch() {
+	p := g.cfg.Prefetch
+	if !p.Enabled {
+		return
+	}
+	g.ahead = prefetch.New(prefetch.Config{
+		Cache: g.cache, Budget: prefetch.Budget{Memory: p.Memory, Jobs: p.MaxInflight}, MaxWindow: p.MaxWindow,
+		Unit: g.cfg.Cache.BlockSize, Metrics: g.metrics, Log: g.log,
+		Throttled: func(err error) bool { return errors.Is(err, upstream.Throttled) },
+	})
+	g.closers = append(g.closers, g.ahead.Close)
 }
 
 // pinLimit is what the cache takes for the configuration's share; there 0 allows no hard pins.
@@ -167,13 +184,13 @@ func (g *Gateway) compose() {
 	g.keys = newKeyring(g.cfg.Credentials)
 	g.service = &service{
 		cfg:    g.cfg,
-		routes: newRoutes(g.cfg, g.stores, g.metrics),
+		routes: newRoutes(g.cfg, g.stores, g.ahead, g.metrics),
 		keys:   g.keys,
 		verifier: s3api.NewVerifier(g.keys, s3api.VerifierConfig{
 			BaseDomains: g.cfg.BaseDomains,
 			Region:      g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
 		}),
-		cache:   g.cache,
+		cache: g.cache, ahead: g.ahead,
 		learner: newLearner(g.cache, g.opts.now),
 		uploader: multipart.NewUploader(multipart.Config{
 			Memory: uploadMemory(g.opts.Memory), Journal: g.journal, Metrics: g.metrics, Log: g.log, Faults: g.faults,

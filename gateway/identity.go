@@ -12,6 +12,7 @@ type identity struct {
 	accessKey string
 	buckets   []string // globs
 	readOnly  bool
+	query     string // of temporary credentials: the query that they were made for; else empty
 }
 
 func (w identity) mayUse(bucket string) bool { return matchAny(w.buckets, bucket) }

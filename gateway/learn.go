@@ -227,7 +227,7 @@ func open(ctx context.Context, t target, key string, want byterange.Spec, old *o
 	if old != nil {
 		opts.IfNoneMatch = old.ETag
 	}
-	stream, err := t.store.Open(ctx, t.loc(key), opts)
+	stream, err := t.open(ctx, key, opts, false)
 	switch {
 	case err == nil:
 		out := learned{attrs: stream.Attrs, status: http.StatusPartialContent}

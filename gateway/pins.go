@@ -29,10 +29,9 @@ type pinning struct {
 	done    bool // the read was tried
 }
 
-// pins does what the headers of x ask of leases, and returns what its read is to pin; nil for nothing. A
-// release comes before a pin in the same request.
-func (s *service) pins(x *exchange) *pinning {
-	h := s.pinHeaders(x.Header)
+// pins does what h asks of leases, and returns what the read of x is to pin; nil for nothing. A
+// release comes before a pin in the same request. h may be nil.
+func (s *service) pins(x *exchange, h *pinHeaders) *pinning {
 	if h == nil {
 		return nil
 	}
@@ -45,14 +44,11 @@ func (s *service) pins(x *exchange) *pinning {
 		}
 		return nil
 	}
-	if h.query == "" {
-		h.query = auditID(x.Header.Get("referer"))
-	}
 	ttl := h.pinTTL
 	if ttl == 0 {
 		ttl = h.queryTTL
 	}
-	return &pinning{request: &cache.PinRequest{Query: scopedQuery(x.who, h.query), Kind: h.kind, TTL: ttl}}
+	return &pinning{request: &cache.PinRequest{Query: x.query, Kind: h.kind, TTL: ttl}}
 }
 
 // scopedQuery names a query in the cache: by its access key, so that keys do not touch each other's, and its own

@@ -68,14 +68,16 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 		x.pinned(cache.PinResult{})
 		return objectResponse(op, l.attrs, rng, nil), nil
 	}
+	seen := s.observe(x, t, op, l, rng, mode)
 	reader, err := s.cache.Read(ctx, cache.ReadRequest{
 		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
-		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag),
+		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag, false),
 		NoStore: mode.noStore || l.stale, OnlyCached: mode.onlyCached,
 		Pin: x.pinRequest(),
 	})
 	if err != nil {
 		x.noted(failedNote(err))
+		seen.Done(0, 0, true)
 	}
 	if errors.Is(err, cache.ErrChanged) {
 		return nil, err
@@ -87,7 +89,7 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 	x.source, x.served = sourceNames[r.Source], t.bytes.served
 	x.noted(readNote(l, r, mode))
 	x.pinned(r.Pin)
-	return objectResponse(op, l.attrs, rng, reader), nil
+	return objectResponse(op, l.attrs, rng, &observedBody{reader, seen, rng.Len}), nil
 }
 
 // attributes finds out the version to answer from, and notes how. The caller releases it.
@@ -108,9 +110,10 @@ func (s *service) attributes(ctx context.Context, x *exchange, t target, key str
 
 // fetcher reads one version for the cache: anything else than that version is cache.ErrChanged, and what is known of
 // the object is dropped then. So nobody is served the cached part of a version that is known to be gone.
-func (s *service) fetcher(t target, key, etag string) cache.FetchFunc {
+// background: for nobody who waits.
+func (s *service) fetcher(t target, key, etag string, background bool) cache.FetchFunc {
 	return func(ctx context.Context, r byterange.Range) (io.ReadCloser, error) {
-		stream, err := t.store.Open(ctx, t.loc(key), upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag})
+		stream, err := t.open(ctx, key, upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag}, background)
 		if err == nil && (stream.Attrs.ETag != etag || stream.Range != r) {
 			stream.Body.Close()
 			err = upstream.Errorf(upstream.Changed, "Open", "another version came back")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"io"
 	"path"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"unistore/cache"
 	"unistore/config"
 	"unistore/metrics"
+	"unistore/prefetch"
 	"unistore/s3api"
 	"unistore/upstream"
 )
@@ -23,6 +25,7 @@ type target struct {
 	client string // the client's name of the bucket
 	bucket string // the upstream's
 	bytes  routeBytes
+	ahead  *prefetch.Prefetcher // nil: nothing is fetched ahead
 }
 
 // routeBytes counts the bytes of objects that were read through a route. What is fetched for one reader and then
@@ -48,6 +51,21 @@ func (t target) fetching(body io.ReadCloser) io.ReadCloser {
 	return &countedBody{ReadCloser: body, bytes: t.bytes.fetched}
 }
 
+// open opens bytes of an object, and measures it. background: no client waits for them.
+func (t target) open(ctx context.Context, key string, opts upstream.OpenOptions, background bool) (*upstream.Stream, error) {
+	transfer := t.ahead.Begin(t.store.Name(), t.bucket, !background)
+	if background {
+		ctx = upstream.Background(ctx)
+	}
+	stream, err := t.store.Open(ctx, t.loc(key), opts)
+	if err != nil {
+		transfer.Answered(nil, err)
+		return nil, err
+	}
+	stream.Body = transfer.Answered(stream.Body, nil)
+	return stream, nil
+}
+
 // fresh reports whether what was confirmed at checked may still be believed at now.
 func (t target) fresh(checked, now time.Time) bool {
 	f := t.route.Freshness
@@ -66,10 +84,11 @@ type routes struct {
 	cfg    *config.Config
 	stores map[string]*upstream.Store
 	bytes  map[string]routeBytes // by the route's name
+	ahead  *prefetch.Prefetcher
 }
 
-func newRoutes(cfg *config.Config, stores map[string]*upstream.Store, m *metrics.Metrics) *routes {
-	r := &routes{cfg: cfg, stores: stores, bytes: map[string]routeBytes{}}
+func newRoutes(cfg *config.Config, stores map[string]*upstream.Store, ahead *prefetch.Prefetcher, m *metrics.Metrics) *routes {
+	r := &routes{cfg: cfg, stores: stores, ahead: ahead, bytes: map[string]routeBytes{}}
 	for _, b := range cfg.Buckets {
 		r.bytes[b.Name] = routeBytes{
 			fetched: m.RouteBytes.WithLabelValues(b.Name, "fetched"), served: m.RouteBytes.WithLabelValues(b.Name, "served"),
@@ -91,6 +110,7 @@ func (r *routes) find(bucket string) (target, error) {
 	}
 	return target{
 		route: route, store: r.stores[route.Upstream], client: bucket, bucket: name, bytes: r.bytes[route.Name],
+		ahead: r.ahead,
 	}, nil
 }
 

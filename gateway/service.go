@@ -12,6 +12,7 @@ import (
 	"unistore/faults"
 	"unistore/metrics"
 	"unistore/multipart"
+	"unistore/prefetch"
 	"unistore/s3api"
 )
 
@@ -24,6 +25,7 @@ type service struct {
 	verifier *s3api.Verifier
 	cache    *cache.Cache
 	learner  *learner
+	ahead    *prefetch.Prefetcher // nil: nothing is fetched ahead
 	uploader *multipart.Uploader
 	journal  *multipart.Journal
 	faults   *faults.Set
@@ -49,6 +51,9 @@ type exchange struct {
 	served prometheus.Counter // takes the bytes of an object that were sent; nil of other operations
 	note   *cacheNote         // how the cache handled a read; nil of other operations
 	pin    *pinning           // what it pins; nil for nothing
+	query  string             // whose read it is, see queryOf
+	hints  prefetch.Hint
+	wants  hintedWants
 }
 
 // serve answers x. The response is never nil; err is what it was made from, for the log.
@@ -105,7 +110,7 @@ func (s *service) answer(ctx context.Context, x *exchange) (*s3api.Response, err
 		s.countAuth(x, err)
 		return nil, err
 	}
-	x.pin = s.pins(x)
+	x.pin = s.unistoreHeaders(x)
 	if op, ok := x.op.(s3api.ListBuckets); ok {
 		return s.listBuckets(ctx, x, op)
 	}

@@ -39,6 +39,7 @@ type Metrics struct {
 	UpstreamFirstByte *prometheus.HistogramVec // upstream
 	UpstreamBytes     *prometheus.CounterVec   // upstream, direction: in|out
 	UpstreamRetries   *prometheus.CounterVec   // upstream, operation
+	UpstreamWaits     *prometheus.CounterVec   // upstream, class: demand|background
 
 	Uploads             *prometheus.GaugeVec   // state: intent|open|completing|completed|abandoned
 	UploadParts         *prometheus.CounterVec // outcome
@@ -83,6 +84,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		UpstreamFirstByte: b.histograms("unistore_upstream_first_byte_seconds", "From a request to an upstream to its answer's headers.", "upstream"),
 		UpstreamBytes:     b.counters("unistore_upstream_bytes_total", "Body bytes from (in) and to (out) upstreams.", "upstream", "direction"),
 		UpstreamRetries:   b.counters("unistore_upstream_retries_total", "Repeated requests to upstreams.", "upstream", "operation"),
+		UpstreamWaits:     b.counters("unistore_upstream_waits_total", "Requests that had to wait for a connection, by whether a client waits for them.", "upstream", "class"),
 
 		Uploads:             b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
 		UploadParts:         b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"unistore/byterange"
@@ -52,6 +53,8 @@ type Prefetcher struct {
 	cancel context.CancelFunc
 	jobs   sync.WaitGroup // every goroutine; none is added after closed
 
+	queued, running prometheus.Gauge
+
 	mu struct {
 		sync.Mutex
 		closed  bool
@@ -59,6 +62,7 @@ type Prefetcher struct {
 		recent  *list.List // of *stream, the last used first
 		sched   *scheduler
 		ticking bool
+		small   int // calls of Go
 	}
 }
 
@@ -90,7 +94,9 @@ func New(cfg Config) *Prefetcher {
 	if cfg.Throttled == nil {
 		cfg.Throttled = func(error) bool { return false }
 	}
-	p := &Prefetcher{cfg: cfg}
+	p := &Prefetcher{
+		cfg: cfg, queued: cfg.Metrics.PrefetchJobs.WithLabelValues("queued"), running: cfg.Metrics.PrefetchJobs.WithLabelValues("running"),
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.streams = map[streamKey]*stream{}
 	p.mu.recent = list.New()
@@ -268,6 +274,29 @@ func (p *Prefetcher) Add(j *Job) bool {
 	return true
 }
 
+// maxSmall bounds the calls of Go that run side by side.
+const maxSmall = 64
+
+// Go runs fn beside the requests, with a context that ends with the Prefetcher. When too many run, fn does not. It does
+// not wait.
+func (p *Prefetcher) Go(fn func(ctx context.Context)) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.closed || p.mu.small == maxSmall {
+		return
+	}
+	p.mu.small++
+	p.jobs.Go(func() {
+		fn(p.ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.small--
+	})
+}
+
 // CancelQuery drops what is queued for a query and cancels what is under way and nobody waits for.
 func (p *Prefetcher) CancelQuery(query string) {
 	if p == nil {
@@ -308,6 +337,8 @@ func (p *Prefetcher) pumpLocked(now time.Time) {
 		j.cancel = cancel
 		p.jobs.Go(func() { p.run(ctx, j) })
 	}
+	p.queued.Set(float64(p.mu.sched.queued))
+	p.running.Set(float64(len(p.mu.sched.running)))
 	if p.mu.sched.queued > 0 && !p.mu.ticking {
 		p.mu.ticking = true
 		p.jobs.Go(p.ticker)

@@ -26,6 +26,7 @@ type attempt struct {
 	start  time.Time
 	once   sync.Once
 	slot   bool
+	behind bool // it has one of the background's too
 	// uploads: the time to the answer is mostly that of the caller's body.
 	uploads bool
 }
@@ -35,12 +36,13 @@ func (s *Store) begin(ctx context.Context, c call) (*attempt, error) {
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx, c.op)
 	}
+	behind := !c.unslotted && isBackground(ctx)
 	if !c.unslotted {
-		if err := s.acquire(ctx, c.op); err != nil {
+		if err := s.acquireFor(ctx, c.op, behind); err != nil {
 			return nil, err
 		}
 	}
-	a := &attempt{s: s, op: c.op, parent: ctx, start: time.Now(), slot: !c.unslotted, uploads: c.limit == 0}
+	a := &attempt{s: s, op: c.op, parent: ctx, start: time.Now(), slot: !c.unslotted, behind: behind, uploads: c.limit == 0}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	limit := c.limit
 	if limit == 0 {
@@ -50,18 +52,36 @@ func (s *Store) begin(ctx context.Context, c call) (*attempt, error) {
 	return a, nil
 }
 
+// acquireFor takes a slot, of a background call one of the background's before.
+func (s *Store) acquireFor(ctx context.Context, op string, behind bool) error {
+	if !behind {
+		return s.acquire(ctx, op, s.slots, "demand")
+	}
+	if err := s.acquire(ctx, op, s.behind, "background"); err != nil {
+		return err
+	}
+	err := s.acquire(ctx, op, s.slots, "background")
+	if err != nil {
+		<-s.behind
+	}
+	return err
+}
+
 // acquire takes one of the store's slots. Waiting longer than Timeout for one means that the store,
 // or this process, is overloaded.
-func (s *Store) acquire(ctx context.Context, op string) error {
+func (s *Store) acquire(ctx context.Context, op string, slots chan struct{}, class string) error {
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	default:
+	}
+	if m := s.cfg.Metrics; m != nil {
+		m.UpstreamWaits.WithLabelValues(s.name, class).Inc()
 	}
 	t := time.NewTimer(s.cfg.Timeout)
 	defer t.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return cancelled(ctx, op)
@@ -113,6 +133,9 @@ func (a *attempt) end(cause error) {
 		a.cancel(cause)
 		if a.slot {
 			<-a.s.slots
+		}
+		if a.behind {
+			<-a.s.behind
 		}
 	})
 }

@@ -73,6 +73,7 @@ type Store struct {
 	policy  retryPolicy
 	budget  *retryBudget
 	slots   chan struct{} // one element a call under way
+	behind  chan struct{} // one element a background call under way, or waiting for a slot
 	trust   trust
 
 	// Optional abilities of backend, nil when it lacks them.
@@ -98,6 +99,7 @@ func NewStore(name string, b Backend, cfg StoreConfig) *Store {
 		policy:  retryPolicy{extra: max(cfg.Retries, 0), base: retryBase, ceiling: retryCeiling},
 		budget:  newRetryBudget(),
 		slots:   make(chan struct{}, cfg.MaxConnections),
+		behind:  make(chan struct{}, backgroundSlots(cfg.MaxConnections)),
 		jitter:  rand.Float64,
 		sleep:   sleep,
 		in:      bodyBytes(cfg.Metrics, name, "in"),
