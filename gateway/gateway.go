@@ -120,6 +120,9 @@ func (g *Gateway) openStores(ctx context.Context) error {
 			return fmt.Errorf("upstream %s: %w", name, err)
 		}
 		if g.cfg.EnableFaults {
+			if b, ok := backend.(interface{ Inject(string, *faults.Set) }); ok {
+				b.Inject(name, g.faults)
+			}
 			backend = upstreamfault.Wrap(backend, name, g.faults)
 		}
 		store := upstream.NewStore(name, backend, upstream.StoreConfig{

@@ -48,6 +48,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 	if err != nil {
 		return object.Attrs{}, err
 	}
+	b.point(pointCompleted, up.Bucket, up.Key)
 	// The object is there; parts that stay behind do no harm and can be aborted.
 	if err := b.area.discard(uploadPath(up)); err != nil {
 		b.log.Warn().Err(err).Str("upload", up.ID).Msg("a completed upload stays behind")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"unistore/faults"
 	"unistore/upstream"
 	"unistore/upstream/internal/semantics"
 )
@@ -29,6 +30,8 @@ type Backend struct {
 	names  *locks   // by bucket, and by upload id: who makes or ends it
 	create func(name string) (*os.File, error)
 	xattrs bool // use extended attributes where they work
+	name   string
+	faults *faults.Set // nil: none
 
 	// Files are renamed to make way for a directory (asides) while directories are read; see readDir.
 	asides struct {

@@ -67,7 +67,10 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 		b.root.MkdirAll(parent, privatePerm),
 	)
 	if err == nil {
-		err = errors.Join(b.root.Rename(dir, parent+"/"+id), b.syncPath(parent), b.syncPath(uploadsDir))
+		if err = b.root.Rename(dir, parent+"/"+id); err == nil {
+			b.point(pointUpload, loc.Bucket, loc.Key)
+			err = errors.Join(b.syncPath(parent), b.syncPath(uploadsDir))
+		}
 	}
 	if err != nil {
 		return "", fail(op, errors.Join(err, b.root.RemoveAll(dir)))
@@ -147,6 +150,7 @@ func (b *Backend) storePart(ctx context.Context, op string, up upstream.Upload, 
 	err = b.root.Rename(b.area.path+"/"+tmp.name, uploadPath(up)+"/"+partName(number))
 	if err == nil {
 		tmp.done = true
+		b.point(pointPart, up.Bucket, up.Key)
 		err = b.syncPath(uploadPath(up))
 	}
 	part.ETagMD5 = true

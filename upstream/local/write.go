@@ -118,8 +118,10 @@ func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, 
 	if err != nil {
 		return object.Attrs{}, err
 	}
+	b.point(pointStaged, k.name, key)
 	touched, err := b.place(ctx, op, k, key, p, tmp, cond)
 	if err == nil {
+		b.point(pointPlaced, k.name, key)
 		err = k.sync(p.dirs, touched...)
 	}
 	if err != nil {
@@ -185,7 +187,8 @@ func (b *Backend) tryPlace(op string, k *bucket, key string, p keyPath, tmp *sta
 	if err := semantics.CheckWrite(op, cond.ifMatch, cond.ifNoneMatch, etag, old != nil); err != nil {
 		return nil, err
 	}
-	if err := tmp.moveTo(dir, target, cond.ifNoneMatch); err != nil {
+	linked := func() { b.point(pointLinked, k.name, key) }
+	if err := tmp.moveTo(dir, target, cond.ifNoneMatch, linked); err != nil {
 		return nil, err
 	}
 	if old != nil {
@@ -194,8 +197,9 @@ func (b *Backend) tryPlace(op string, k *bucket, key string, p keyPath, tmp *sta
 	return append(touched, len(p.dirs)), nil
 }
 
-// moveTo renames the file into a directory. With create, it fails with errAgain when the name is taken.
-func (s *staged) moveTo(dir *os.File, name string, create bool) error {
+// moveTo renames the file into a directory. With create, it fails with errAgain when the name is taken; linked is called
+// while the file has both names.
+func (s *staged) moveTo(dir *os.File, name string, create bool, linked func()) error {
 	from, to := int(s.b.area.dir.Fd()), int(dir.Fd())
 	var err error
 	if create {
@@ -210,6 +214,7 @@ func (s *staged) moveTo(dir *os.File, name string, create bool) error {
 	case err == nil:
 		s.done = true
 		if create { // its other name; should it stay, the next start removes it
+			linked()
 			_ = unix.Unlinkat(from, s.name, 0)
 		}
 		return nil
