@@ -1,6 +1,7 @@
 package hdfs
 
 import (
+	"cmp"
 	"context"
 
 	"unistore/upstream"
@@ -15,8 +16,8 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 		return err
 	}
 	p, err := pathOf(op, loc.Key)
-	if err != nil {
-		return err
+	if err != nil { // there cannot be such an object
+		return cmp.Or(b.bucket(ctx, op, loc.Bucket), semantics.CheckDelete(op, opts.IfMatch, "", false))
 	}
 	if err := semantics.CheckVersion(op, opts.VersionID); err != nil {
 		return err
