@@ -14,10 +14,12 @@ BIN := $(CURDIR)/bin/unistore
 GOLANGCI_VERSION := v2.15.0
 VERSITYGW_VERSION := v1.8.0
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+HADOOP_VERSION := 3.4.1
 GOLANGCI := $(TOOLS)/bin/golangci-lint-$(GOLANGCI_VERSION)
 VERSITYGW := $(TOOLS)/bin/versitygw-$(VERSITYGW_VERSION)
 MINIO := $(TOOLS)/bin/minio-$(MINIO_VERSION)
 VENV := $(TOOLS)/venv
+HADOOP := $(TOOLS)/hadoop-$(HADOOP_VERSION)
 NPM := $(TOOLS)/npm
 EMULATOR := $(CURDIR)/bin/emulator
 
@@ -63,10 +65,10 @@ lint: deps $(GOLANGCI)
 fmt: $(GOLANGCI)
 	$(GOLANGCI) fmt
 
-e2e: build emulator e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements $(NPM)/.lock
+e2e: build emulator e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements $(NPM)/.lock $(HADOOP)/.pom
 	UNISTORE_TEST_BINARY=$(BIN) UNISTORE_TEST_VERSITYGW=$(VERSITYGW) UNISTORE_TEST_MINIO=$(MINIO) \
 	UNISTORE_TEST_VENV=$(VENV) UNISTORE_TEST_EMULATOR=$(EMULATOR) UNISTORE_TEST_NPM=$(NPM)/node_modules \
-	$(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/...
+	UNISTORE_TEST_HADOOP=$(HADOOP) $(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/... ./upstream/hdfs/...
 
 # The emulators of clouds, as a process.
 emulator: deps
@@ -89,6 +91,13 @@ $(VERSITYGW):
 
 $(MINIO):
 	$(call install,github.com/minio/minio@$(MINIO_VERSION),$@)
+
+# HDFS's daemons and all they need, from Maven Central.
+$(HADOOP)/.pom: e2e/hadoop/pom.xml | e2e-deps
+	rm -rf $(HADOOP)
+	mvn -q -B -f e2e/hadoop/pom.xml -Dhadoop.version=$(HADOOP_VERSION) \
+		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory=$(HADOOP)
+	cp e2e/hadoop/pom.xml $@
 
 e2e-deps:
 	@.ci/deps e2e

@@ -96,17 +96,21 @@ type Uploads struct {
 
 // Upstream is one store. Which fields matter depends on Type.
 type Upstream struct {
-	Type           string // s3, local (mem: tests only, never from a file)
-	Region         string
-	Endpoint       string
-	PathStyle      bool
-	AccessKey      string
-	SecretKey      Secret
-	Root           string // local: the directory
-	CAFile         string
-	Timeout        time.Duration // to the first byte of an answer
-	MaxConnections int
-	Retries        int // extra tries; negative is none, which the file writes as 0
+	Type      string // s3, local, hdfs (mem: tests only, never from a file)
+	Region    string
+	Endpoint  string
+	PathStyle bool
+	AccessKey string
+	SecretKey Secret
+	Root      string   // local, hdfs: the directory
+	NameNodes []string // hdfs: host:port of each
+	User      string   // hdfs: whom the cluster takes us for; empty: unistore
+	// DataNodeHostnames: DataNodes are reached by name, not by address (hdfs).
+	DataNodeHostnames bool
+	CAFile            string
+	Timeout           time.Duration // to the first byte of an answer
+	MaxConnections    int
+	Retries           int // extra tries; negative is none, which the file writes as 0
 }
 
 // Route says where a bucket lives. Name may be a glob; an exact name wins over every glob.

@@ -83,8 +83,8 @@ func checkBucket(s string) error {
 
 // The types of upstreams that this version can serve, and those that the grammar knows besides.
 var (
-	supportedTypes = []string{"local", "s3"}
-	laterTypes     = []string{"oss", "obs", "cos", "hdfs"}
+	supportedTypes = []string{"hdfs", "local", "s3"}
+	laterTypes     = []string{"oss", "obs", "cos"}
 )
 
 func checkType(s string) error {
@@ -94,6 +94,24 @@ func checkType(s string) error {
 		return fmt.Errorf("is not supported by this version; allowed are %s", allowed)
 	case !slices.Contains(supportedTypes, s):
 		return fmt.Errorf("is unknown%s; allowed are %s", didYouMean(s, supportedTypes), allowed)
+	}
+	return nil
+}
+
+// checkHostPort is for a NameNode's address.
+func checkHostPort(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	n, perr := strconv.Atoi(port)
+	if err != nil || host == "" || strings.ContainsAny(host, "/@ ") || perr != nil || n < 1 || n > 65535 {
+		return errors.New("must be HOST:PORT, such as nn1:8020")
+	}
+	return nil
+}
+
+// checkUser is for a user of a cluster.
+func checkUser(s string) error {
+	if s == "" || len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '/' || r == '@' || r == 0x7f }) {
+		return errors.New("is no user's name; Kerberos principals are not supported")
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 // typeKeys are the keys of one type only; all others belong to every type.
 var typeKeys = map[string][]string{
 	"region": {"s3"}, "endpoint": {"s3"}, "path_style": {"s3"}, "access_key": {"s3"}, "secret_key": {"s3"},
-	"secret_key_file": {"s3"}, "ca_file": {"s3"}, "root": {"local"}, "namenodes": {}, "user": {},
+	"secret_key_file": {"s3"}, "ca_file": {"s3"}, "root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"},
+	"datanode_hostnames": {"hdfs"},
 }
 
 func (r *raw) finishUpstreams(d *decoder, dir string) {
@@ -52,8 +53,22 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 		if u.Root == "" {
 			d.failKeys(at("root"), "root is missing: the directory of the objects")
 		}
+	case "hdfs":
+		u.finishHDFS(d, at)
 	case "s3":
 		u.finishS3(d)
+	}
+}
+
+func (u *rawUpstream) finishHDFS(d *decoder, at func(key string) []string) {
+	if len(u.NameNodes) == 0 {
+		d.failKeys(at("namenodes"), "namenodes is missing: the addresses of the cluster's NameNodes")
+	}
+	switch {
+	case u.Root == "":
+		d.failKeys(at("root"), "root is missing: the directory of the buckets")
+	case !path.IsAbs(u.Root) || path.Clean(u.Root) != u.Root || strings.ContainsAny(u.Root, ":\x00"):
+		d.failKeys(at("root"), "root must be an absolute path without '.', '..', ':' and needless slashes")
 	}
 }
 

@@ -119,7 +119,6 @@ func (r *raw) credential(e entry) []field {
 func (r *raw) upstream(e entry) []field {
 	u := &rawUpstream{name: e.name, path: e.path, Upstream: upstreamDefaults()}
 	r.upstreams = append(r.upstreams, u)
-	var unsupported string
 	return []field{
 		checked("type", &u.Type, checkType),
 		checked("region", &u.Region, checkRegion),
@@ -133,8 +132,9 @@ func (r *raw) upstream(e entry) []field {
 		duration("timeout", &u.Timeout, 100*time.Millisecond, time.Hour),
 		integer("max_connections", &u.MaxConnections, 1, 65536),
 		integer("retries", &u.Retries, 0, 2),
-		{name: "namenodes", list: func([]string) error { return nil }}, // hdfs
-		text("user", &unsupported),                                     // hdfs
+		textList("namenodes", &u.NameNodes, checkHostPort),
+		checked("user", &u.User, checkUser),
+		boolean("datanode_hostnames", &u.DataNodeHostnames),
 	}
 }
 

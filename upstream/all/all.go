@@ -11,6 +11,7 @@ import (
 
 	"unistore/config"
 	"unistore/upstream"
+	"unistore/upstream/hdfs"
 	"unistore/upstream/local"
 	"unistore/upstream/mem"
 	"unistore/upstream/s3"
@@ -20,12 +21,13 @@ import (
 const (
 	typeS3    = "s3"
 	typeLocal = "local"
+	typeHDFS  = "hdfs"
 	typeMem   = "mem" // for tests: it forgets everything at Close
 )
 
 // Types returns the types that New knows, sorted.
 func Types() []string {
-	types := []string{typeS3, typeLocal, typeMem}
+	types := []string{typeHDFS, typeS3, typeLocal, typeMem}
 	slices.Sort(types)
 	return types
 }
@@ -63,6 +65,14 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 		return b, nil
 	case typeLocal:
 		b, err := local.New(local.Config{Root: cfg.Root, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	case typeHDFS:
+		b, err := hdfs.New(hdfs.Config{
+			NameNodes: cfg.NameNodes, User: cfg.User, Root: cfg.Root, Hostnames: cfg.DataNodeHostnames, Timeout: cfg.Timeout, Log: log,
+		})
 		if err != nil {
 			return nil, err
 		}

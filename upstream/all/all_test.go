@@ -14,6 +14,7 @@ func TestNew(t *testing.T) {
 	configs := map[string]config.Upstream{
 		"local": {Type: "local", Root: t.TempDir()},
 		"mem":   {Type: "mem"},
+		"hdfs":  {Type: "hdfs", NameNodes: []string{"127.0.0.1:1"}, Root: "/unistore"},
 		"s3": {Type: "s3", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", PathStyle: true,
 			AccessKey: "AK", SecretKey: config.NewSecret("secret")},
 	}
@@ -45,10 +46,12 @@ func TestNewRefuses(t *testing.T) {
 		cfg  config.Upstream
 		want []string
 	}{
-		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "local, mem, s3"}},
-		{config.Upstream{}, []string{`""`, "local, mem, s3"}},
+		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "hdfs, local, mem, s3"}},
+		{config.Upstream{}, []string{`""`, "hdfs, local, mem, s3"}},
 		{config.Upstream{Type: "s3", Endpoint: "::bad::", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake"}},
 		{config.Upstream{Type: "local", Root: "/dev/null/x"}, []string{"lake"}},
+		{config.Upstream{Type: "hdfs", Root: "/unistore"}, []string{"lake", "NameNodes"}},
+		{config.Upstream{Type: "hdfs", NameNodes: []string{"nn"}, Root: "/unistore"}, []string{"lake", `"nn"`}},
 	}
 	for _, tt := range tests {
 		b, err := New(t.Context(), "lake", tt.cfg, zerolog.Nop())
