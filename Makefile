@@ -30,7 +30,7 @@ define install
 	mv $(TOOLS)/build/$(notdir $(firstword $(subst @, ,$(1)))) $(2)
 endef
 
-.PHONY: help run build test policies lint fmt e2e e2e-deps emulator image deps clean
+.PHONY: help run build test policies lint fmt e2e e2e-deps emulator bench image deps clean
 
 help:
 	@echo 'make run     build and serve on the embedded default'
@@ -40,6 +40,7 @@ help:
 	@echo 'make lint    golangci-lint with the import rules, gofmt, go vet'
 	@echo 'make fmt     format the code'
 	@echo 'make e2e     the binary with real clients and real servers'
+	@echo 'make bench   the gateway side by side with others: ratios, JSON and a plot in bench-results'
 	@echo 'make image   the container'
 	@echo 'make deps    install what building needs (Debian packages)'
 	@echo 'make clean   remove what was built; .tools stays'
@@ -73,6 +74,13 @@ e2e: build emulator e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements $(NPM)/
 # The emulators of clouds, as a process.
 emulator: deps
 	$(GO) build -trimpath -o $(EMULATOR) ./e2e/emulator
+
+# BENCH narrows it to some benchmarks; more in e2e/bench.
+BENCH ?= .
+bench: build e2e-deps $(VERSITYGW) $(MINIO)
+	UNISTORE_TEST_BINARY=$(BIN) UNISTORE_TEST_VERSITYGW=$(VERSITYGW) UNISTORE_TEST_MINIO=$(MINIO) \
+	UNISTORE_BENCH_RESULTS=$(CURDIR)/bench-results \
+	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./e2e/bench
 
 image:
 	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t unistore:$(VERSION) .

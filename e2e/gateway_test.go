@@ -73,18 +73,25 @@ const upstreamVariable = "UNISTORE_E2E_UPSTREAM"
 // upstreamYAML is the upstreams: section of one kind of upstream.
 func upstreamYAML(t *testing.T, kind, dir string) string {
 	t.Helper()
+	text, _ := upstreamWith(t, kind, dir)
+	return text
+}
+
+// upstreamWith is upstreamYAML, and the server behind it if it is one of ours.
+func upstreamWith(t *testing.T, kind, dir string) (string, *servers.Server) {
+	t.Helper()
 	switch kind {
 	case "configured":
 		text, err := os.ReadFile(os.Getenv(upstreamVariable))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(text)
+		return string(text), nil
 	case "local":
-		return fmt.Sprintf("  up: {type: local, root: %q}\n", filepath.Join(dir, "objects"))
+		return fmt.Sprintf("  up: {type: local, root: %q}\n", filepath.Join(dir, "objects")), nil
 	}
 	srv := startUpstream(t, kind)
-	return s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)
+	return s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey), srv
 }
 
 // startUpstream runs a real S3 server.

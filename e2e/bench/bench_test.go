@@ -1,0 +1,134 @@
+//go:build e2e
+
+package bench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"unistore/e2e/servers"
+)
+
+// run collects the results of this process.
+var run = newReport()
+
+// resultsVariable names the directory of the results; without it none are written.
+const resultsVariable = "UNISTORE_BENCH_RESULTS"
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	dir := os.Getenv(resultsVariable)
+	if dir != "" && len(run.Results) > 0 {
+		if err := run.write(dir, cmp.Or(os.Getenv("UNISTORE_BENCH_NAME"), "writes")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// rounds is how often each side is measured: UNISTORE_BENCH_ROUNDS, or 7.
+func rounds(b *testing.B) int {
+	b.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("UNISTORE_BENCH_ROUNDS"), "7"))
+	if err != nil || n < 1 {
+		b.Fatalf("UNISTORE_BENCH_ROUNDS: %v", err)
+	}
+	return n
+}
+
+// rate runs op once, which moves so many bytes, and returns MiB/s. What was written before is on the disk by then, so that
+// no side pays for the other one.
+func rate(b *testing.B, bytes int64, op func() error) float64 {
+	b.Helper()
+	syscall.Sync()
+	began := time.Now()
+	if err := op(); err != nil {
+		b.Fatal(err)
+	}
+	return float64(bytes) / (1 << 20) / time.Since(began).Seconds()
+}
+
+// compare measures the gateway and a rival in turns, each first in every other round, after one round that does not count.
+func compare(b *testing.B, r *Result, bytes int64, gateway, other func() error) {
+	b.Helper()
+	r.Unit = "MiB/s"
+	rate(b, bytes, gateway)
+	rate(b, bytes, other)
+	for i := range rounds(b) {
+		if i%2 == 0 {
+			r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
+			r.Other = append(r.Other, rate(b, bytes, other))
+		} else {
+			r.Other = append(r.Other, rate(b, bytes, other))
+			r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
+		}
+	}
+	r.summarise()
+	run.Results = append(run.Results, r)
+	b.ReportMetric(r.Ratio, "ratio")
+	b.ReportMetric(median(r.Gateway), "MiB/s")
+	b.ReportMetric(median(r.Other), "direct-MiB/s")
+	fmt.Println(r)
+}
+
+// kinds are the servers that are written to, directly and through the gateway.
+var kinds = map[string]func(testing.TB) *servers.Server{"versitygw": servers.StartVersity, "minio": servers.StartMinIO}
+
+// sides starts a server and a gateway in front of it, and returns clients of both and a bucket that is there.
+func sides(b *testing.B, kind string) (gateway, other *client) {
+	b.Helper()
+	up := direct(kind, kinds[kind](b))
+	p := startGateway(b, up)
+	gateway, other = newClient(p.endpoint), newClient(up)
+	b.Cleanup(gateway.close)
+	b.Cleanup(other.close)
+	if _, _, err := gateway.do(b.Context(), http.MethodPut, "/bench", nil, 0); err != nil {
+		b.Fatal(err)
+	}
+	if profiling != "" {
+		profile(b, p)
+	}
+	return gateway, other
+}
+
+// profile takes a CPU profile of the gateway while the benchmark runs.
+func profile(b *testing.B, p *process) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	file := filepath.Join(profiling, filepath.Base(b.Name())+".prof")
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/debug/pprof/profile?seconds=20", nil)
+		if err != nil {
+			done <- err
+			return
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+		done <- err
+	}()
+	b.Cleanup(func() {
+		if err := <-done; err != nil {
+			b.Log(err)
+		}
+		cancel()
+	})
+}
