@@ -107,10 +107,12 @@ type Upstream struct {
 	User      string   // hdfs: whom the cluster takes us for; empty: unistore
 	// DataNodeHostnames: DataNodes are reached by name, not by address (hdfs).
 	DataNodeHostnames bool
+	MinPart           int64 // local: bytes of a part that is not the last; 0 is S3's 5 MiB
 	CAFile            string
 	Timeout           time.Duration // to the first byte of an answer
 	MaxConnections    int
-	Retries           int // extra tries; negative is none, which the file writes as 0
+	OpaqueETags       bool // the store's ETags look like MD5 sums and are none
+	Retries           int  // extra tries; negative is none, which the file writes as 0
 }
 
 // Route says where a bucket lives. Name may be a glob; an exact name wins over every glob.

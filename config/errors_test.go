@@ -102,6 +102,7 @@ func TestErrors(t *testing.T) {
 		}},
 		{"type missing", "upstreams:\n  d: {root: /d}\n", []string{`f.yaml:2: upstreams.d.type: type is missing; allowed are hdfs, local, s3`}},
 		{"type unknown", "upstreams:\n  d: {type: locale}\n", []string{`f.yaml:2: upstreams.d.type: "locale" is unknown (did you mean "local"?); allowed are hdfs, local, s3`}},
+		{"min_part zero", "upstreams:\n  d: {type: local, root: /d, min_part: 0}\n", []string{`f.yaml:2: upstreams.d.min_part: "0" must be at least 1`}},
 		{"type mem", "upstreams:\n  d: {type: mem}\n", []string{`f.yaml:2: upstreams.d.type: "mem" is unknown; allowed are hdfs, local, s3`}},
 		{"types of later versions", "upstreams:\n  a: {type: oss, region: cn}\n  b: {type: obs}\n  c: {type: cos}\nbuckets: {'*': {upstream: a}}\n", []string{
 			`f.yaml:2: upstreams.a.type: "oss" is not supported by this version; allowed are hdfs, local, s3`,

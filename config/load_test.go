@@ -94,7 +94,7 @@ uploads: {max_age: 36h}
 upstreams:
   aws:  {type: s3,  region: us-east-1, endpoint: "https://s3.example.com:8443/", path_style: true, access_key: AK, secret_key: "$${literal}", timeout: 5s, max_connections: 7, retries: 0}
   dflt: {type: s3}
-  disk: {type: local, root: /data/objects}
+  disk: {type: local, root: /data/objects, min_part: 64KiB}
 buckets:
   warehouse: {upstream: aws, bucket: prod-warehouse, prefix: a/b/, freshness: immutable, write: bypass}
   "tmp-*": {upstream: dflt, freshness: revalidate}
@@ -133,7 +133,7 @@ func TestFullFile(t *testing.T) {
 				AccessKey: "AK", SecretKey: NewSecret("${literal}"), Timeout: 5 * time.Second, MaxConnections: 7, Retries: -1,
 			},
 			"dflt": {Type: "s3", Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},
-			"disk": {Type: "local", Root: "/data/objects", Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},
+			"disk": {Type: "local", Root: "/data/objects", MinPart: 65536, Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},
 		},
 		Buckets: []Route{
 			{Name: "warehouse", Upstream: "aws", Bucket: "prod-warehouse", Prefix: "a/b/", Freshness: Freshness{Immutable: true}, Write: "bypass"},

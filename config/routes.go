@@ -12,7 +12,7 @@ import (
 var typeKeys = map[string][]string{
 	"region": {"s3"}, "endpoint": {"s3"}, "path_style": {"s3"}, "access_key": {"s3"}, "secret_key": {"s3"},
 	"secret_key_file": {"s3"}, "ca_file": {"s3"}, "root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"},
-	"datanode_hostnames": {"hdfs"},
+	"datanode_hostnames": {"hdfs"}, "min_part": {"local"},
 }
 
 func (r *raw) finishUpstreams(d *decoder, dir string) {

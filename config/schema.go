@@ -128,6 +128,12 @@ func (r *raw) upstream(e entry) []field {
 		secret("secret_key", &u.secret.value),
 		text("secret_key_file", &u.secret.file),
 		text("root", &u.Root),
+		{name: "min_part", text: func(s string) (err error) {
+			if u.MinPart, err = ParseSize(s); err == nil && u.MinPart < 1 {
+				err = errors.New("must be at least 1")
+			}
+			return err
+		}},
 		text("ca_file", &u.CAFile),
 		duration("timeout", &u.Timeout, 100*time.Millisecond, time.Hour),
 		integer("max_connections", &u.MaxConnections, 1, 65536),
@@ -135,6 +141,7 @@ func (r *raw) upstream(e entry) []field {
 		textList("namenodes", &u.NameNodes, checkHostPort),
 		checked("user", &u.User, checkUser),
 		boolean("datanode_hostnames", &u.DataNodeHostnames),
+		boolean("opaque_etags", &u.OpaqueETags),
 	}
 }
 

@@ -127,6 +127,7 @@ func (g *Gateway) openStores(ctx context.Context) error {
 		}
 		store := upstream.NewStore(name, backend, upstream.StoreConfig{
 			Metrics: g.metrics, Log: g.log, Timeout: u.Timeout, Retries: u.Retries, MaxConnections: u.MaxConnections,
+			OpaqueETags: u.OpaqueETags,
 		})
 		g.stores[name] = store
 		g.closers = append(g.closers, store.Close)

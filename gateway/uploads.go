@@ -106,7 +106,7 @@ func (s *service) uploadPartCopy(ctx context.Context, x *exchange, t target, op 
 	}
 	s.countPart(err)
 	if err != nil {
-		return nil, err
+		return nil, sourceMoved(err, op.SourceConditions, false)
 	}
 	s.notePart(t, up, upstream.Part{Number: op.PartNumber, Size: rng.Len, ETag: part.ETag})
 	if part.ModTime.IsZero() {
@@ -122,10 +122,11 @@ func copyRange(spec byterange.Spec, size int64) (byterange.Range, error) {
 	_, last, closed := spec.IsClosed()
 	rng, err := spec.Resolve(size)
 	if err != nil || closed && last >= size {
-		return rng, &s3api.Error{Code: s3api.ErrInvalidArgument, Message: "Range specified is not valid for source object"}
+		return rng, &s3api.Error{Code: s3api.ErrInvalidArgument,
+			Message: "Range specified is not valid for source object of size: " + strconv.FormatInt(size, 10)}
 	}
 	if rng.Len > maxPut {
-		return rng, &s3api.Error{Code: s3api.ErrEntityTooLarge}
+		return rng, errCopyTooLarge()
 	}
 	return rng, nil
 }

@@ -245,8 +245,7 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 		return nil, err
 	}
 	if attrs.Size > maxPut {
-		return nil, &s3api.Error{Code: s3api.ErrInvalidRequest,
-			Message: "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"}
+		return nil, errCopyTooLarge()
 	}
 	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	var out object.Attrs
@@ -260,11 +259,26 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 		out, err = s.copyThrough(ctx, src, t, op, attrs)
 	}
 	if err != nil {
-		return nil, err
+		return nil, sourceMoved(err, op.SourceConditions, op.IfMatch != "" || op.IfNoneMatch)
 	}
 	res := s3api.RenderCopyObject(out)
 	res.SetIf("x-amz-copy-source-version-id", op.Source.VersionID)
 	return res, nil
+}
+
+func errCopyTooLarge() error {
+	return &s3api.Error{Code: s3api.ErrInvalidRequest, Message: "The specified copy source is larger than the maximum " +
+		"allowable size for a copy source: " + strconv.Itoa(maxPut)}
+}
+
+// sourceMoved is about a source that was replaced while it was copied: a client that has set no condition can not
+// have failed one, and may try again.
+func sourceMoved(err error, cond s3api.Conditions, onTarget bool) error {
+	if !errors.Is(err, upstream.Changed) || onTarget || cond.Any() {
+		return err
+	}
+	return &s3api.Error{Code: s3api.ErrServiceUnavailable, Message: "The source of the copy has changed. Please try again.",
+		Header: s3api.Header{{Name: "Retry-After", Value: "1"}}}
 }
 
 // copySource resolves the source of a copy, checks the caller's right to it and the conditions on it. A version

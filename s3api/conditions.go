@@ -24,6 +24,11 @@ func (c Conditions) Check(etag string, modTime time.Time) error {
 	}}
 }
 
+// Any reports whether there is a condition.
+func (c Conditions) Any() bool {
+	return len(c.IfMatch) > 0 || len(c.IfNoneMatch) > 0 || !c.IfModifiedSince.IsZero() || !c.IfUnmodifiedSince.IsZero()
+}
+
 // CheckCopy evaluates c against the source of a copy: whatever does not hold is
 // PreconditionFailed.
 func (c Conditions) CheckCopy(etag string, modTime time.Time) error {

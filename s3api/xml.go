@@ -143,7 +143,9 @@ func (x *xmlReader) completedPart() (CompletedPart, error) {
 			p.PartNumber = n
 			return nil
 		case "ETag":
-			p.ETag = unquote(value)
+			if p.ETag = unquote(value); !plainETag(p.ETag) {
+				return &Error{Code: ErrInvalidPart}
+			}
 			return nil
 		}
 		alg, ok := checksum.FromHeader(checksum.HeaderPrefix + strings.ToLower(strings.TrimPrefix(name, "Checksum")))
@@ -179,6 +181,17 @@ func ReadCreateBucket(body io.Reader) (location string, err error) {
 		return "", err
 	}
 	return location, nil
+}
+
+// maxETag bounds an ETag; those of stores have up to about 70 characters.
+const maxETag = 256
+
+// plainETag reports whether etag may be that of a part at all. Stores get it in XML, and not all of their clients escape
+// it. An empty one is found to be missing elsewhere.
+func plainETag(etag string) bool {
+	return len(etag) <= maxETag && !strings.ContainsFunc(etag, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'<>&`, r)
+	})
 }
 
 // unquote takes the quotes off an ETag.

@@ -283,6 +283,7 @@ type Limits struct {
 	ContiguousParts   bool  // part numbers must be 1..n at CompleteUpload
 	CreateOnly        bool  // Put and CompleteUpload honour IfNoneMatch atomically
 	ReplaceOnly       bool  // ... and IfMatch
+	CopyConditions    bool  // Copy honours both atomically
 	StoresChecksums   bool
 	OwnUploads        bool // nothing but this driver makes uploads there: old ones are left-overs, whoever began them
 }

@@ -7,11 +7,21 @@ import (
 	"unistore/object"
 )
 
-// Copy is Copier.Copy. A store that cannot copy gets the bytes through this process.
+// Copy is Copier.Copy. A store that cannot copy, or not with conditions, gets the bytes through this process.
 func (s *Store) Copy(ctx context.Context, dst Loc, req CopyRequest) (object.Attrs, error) {
-	if s.copier == nil {
+	conditional := req.IfMatch != "" || req.IfNoneMatch
+	if s.copier == nil || conditional && !s.Limits().CopyConditions {
 		return s.copyThrough(ctx, dst, req)
 	}
+	attrs, err := s.copy(ctx, dst, req)
+	if err != nil && CodeOf(err) == Unsupported {
+		return s.copyThrough(ctx, dst, req)
+	}
+	return attrs, err
+}
+
+// copy copies on the store's side.
+func (s *Store) copy(ctx context.Context, dst Loc, req CopyRequest) (object.Attrs, error) {
 	return do(ctx, s, s.slow("Copy"), func(a *attempt) (object.Attrs, error) {
 		attrs, err := s.copier.Copy(a.ctx, dst, req)
 		if err == nil && attrs.ETag == "" {
@@ -50,13 +60,17 @@ func (s *Store) CopyPart(ctx context.Context, up Upload, number int, req CopyPar
 	}
 	c := s.slow("CopyPart")
 	c.class = retrySafe // the part of that number is replaced
-	return do(ctx, s, c, func(a *attempt) (Part, error) {
+	part, err := do(ctx, s, c, func(a *attempt) (Part, error) {
 		part, err := s.copier.CopyPart(a.ctx, up, number, req)
 		if err == nil && part.ETag == "" {
 			err = Errorf(Unavailable, "CopyPart", "the store gave no ETag")
 		}
 		return part, err
 	})
+	if err != nil && CodeOf(err) == Unsupported {
+		return s.copyPartThrough(ctx, up, number, req)
+	}
+	return part, err
 }
 
 func (s *Store) copyPartThrough(ctx context.Context, up Upload, number int, req CopyPartRequest) (Part, error) {

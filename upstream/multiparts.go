@@ -49,7 +49,7 @@ func (s *Store) uploadPart(ctx context.Context, up Upload, number int, req PartR
 		return part, err
 	})
 	if err != nil && CodeOf(err) == Corrupted {
-		s.disownPart(ctx, up, number, w, err)
+		s.disownPart(ctx, up, number, err)
 	}
 	return part, err
 }
@@ -74,7 +74,8 @@ func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteReque
 		return attrs, err
 	})
 	if err != nil && CodeOf(err) == Corrupted && made.ETag != "" {
-		return object.Attrs{}, s.disown(ctx, up.Loc, made, &witness{}, "", err)
+		s.disown(ctx, up.Loc, made, err)
+		return object.Attrs{}, err
 	}
 	if !ambiguous(err) {
 		return attrs, err

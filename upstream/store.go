@@ -38,6 +38,8 @@ type StoreConfig struct {
 	Retries int
 	// MaxConnections bounds the calls under way; an open Stream is one until it is closed.
 	MaxConnections int
+	// OpaqueETags: the store's ETags look like MD5 sums and are none.
+	OpaqueETags bool
 }
 
 func (c StoreConfig) withDefaults() StoreConfig {
@@ -105,6 +107,7 @@ func NewStore(name string, b Backend, cfg StoreConfig) *Store {
 		in:      bodyBytes(cfg.Metrics, name, "in"),
 		out:     bodyBytes(cfg.Metrics, name, "out"),
 	}
+	s.trust.opaqueETags = cfg.OpaqueETags
 	s.bucketer, _ = b.(Bucketer)
 	s.multiparter, _ = b.(Multiparter)
 	s.copier, _ = b.(Copier)

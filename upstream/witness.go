@@ -13,13 +13,6 @@ import (
 // with the bytes, or by an ETag that is their MD5. The MD5 is computed here only where nothing cheaper tells:
 // the request has none, and the store does not return checksums.
 
-// What is known of the ETags that a driver calls MD5 sums. A store may have others that look the same.
-const (
-	etagsUnknown int32 = iota
-	etagsMD5           // one was the MD5 of what had been sent
-	etagsOpaque        // one was not, and the bytes were right
-)
-
 // What is known of a store's answers to bytes that came with a checksum.
 const (
 	vouchUnknown int32 = iota
@@ -27,10 +20,10 @@ const (
 	vouchNo            // one had not
 )
 
-// trust is what a Store has learned of the words of its store.
+// trust is what a Store knows of the words of its store.
 type trust struct {
-	etags     atomic.Int32
-	put, part atomic.Int32 // vouchUnknown, ...: the answers to Put and UploadPart
+	opaqueETags bool         // StoreConfig.OpaqueETags
+	put, part   atomic.Int32 // vouchUnknown, ...: the answers to Put and UploadPart
 }
 
 // witness is what this process knows of a body, to hold against the store's words.
@@ -42,8 +35,6 @@ type witness struct {
 	trailing func() []object.Checksum
 	promised bool // there is a checksum, now or in the trailer
 	hash     bool // the MD5 is to be computed
-	// doubt: what did not fit was an ETag, of a store that is not known to have MD5 sums.
-	doubt bool
 }
 
 func (t *trust) ofPut(req PutRequest) *witness {
@@ -99,14 +90,9 @@ func (w *witness) check(op string, u *upload, said words) error {
 		return err
 	}
 	sum := w.sum(u)
-	if sum == "" || !said.etagMD5 || w.trust.etags.Load() == etagsOpaque {
+	if sum == "" || !said.etagMD5 || w.trust.opaqueETags || strings.EqualFold(said.etag, sum) {
 		return nil
 	}
-	if strings.EqualFold(said.etag, sum) {
-		w.trust.etags.CompareAndSwap(etagsUnknown, etagsMD5)
-		return nil
-	}
-	w.doubt = w.trust.etags.Load() == etagsUnknown
 	return Errorf(Corrupted, op, "the store says MD5 %s of bytes whose MD5 is %s", said.etag, sum)
 }
 
@@ -150,15 +136,8 @@ func (t *trust) checkCompleted(attrs object.Attrs, req CompleteRequest) error {
 		}
 	}
 	want := multipartETag(req.Parts)
-	if want == "" || !attrs.ETagMD5 {
+	if want == "" || !attrs.ETagMD5 || t.opaqueETags || strings.EqualFold(attrs.ETag, want) {
 		return nil
-	}
-	if strings.EqualFold(attrs.ETag, want) {
-		t.etags.CompareAndSwap(etagsUnknown, etagsMD5)
-		return nil
-	}
-	if t.etags.Load() != etagsMD5 {
-		return nil // its parts may have been no MD5 sums either
 	}
 	return Errorf(Corrupted, op, "the store says ETag %s of an object whose parts make %s", attrs.ETag, want)
 }

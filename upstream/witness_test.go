@@ -165,41 +165,32 @@ func mustUpload(t *testing.T, s *upstream.Store) upstream.Upload {
 }
 
 // Bytes that change between this process and the store make the write fail, whatever the client has promised of
-// them, on a store of which nothing is known and on one that has shown what its words are worth.
+// them, on a store of which nothing is known and on one that has shown what its words are worth. That reading
+// would change them back makes no difference.
 func TestCorruptedWritesFail(t *testing.T) {
 	const data = "0123456789"
 	for what := range promises {
-		for name, opaque := range map[string]bool{"": false, ", opaque ETags": true} {
-			for _, warm := range []bool{false, true} {
-				t.Run(what+name, func(t *testing.T) {
-					b, s := tell(t)
-					b.opaque = opaque
-					up := mustUpload(t, s)
-					if warm {
-						if _, err := s.Put(t.Context(), place, promised(what, data)); err != nil {
-							t.Fatal(err)
-						}
-						if err := s.Delete(t.Context(), place, upstream.DeleteOptions{}); err != nil {
-							t.Fatal(err)
-						}
+		for _, warm := range []bool{false, true} {
+			t.Run(what, func(t *testing.T) {
+				b, s := tell(t)
+				up := mustUpload(t, s)
+				if warm {
+					if _, err := s.Put(t.Context(), place, promised(what, data)); err != nil {
+						t.Fatal(err)
 					}
-					b.inject(t, faults.Fault{Name: faults.UpstreamCorrupt, After: 9, Operation: "Put"})
-					b.inject(t, faults.Fault{Name: faults.UpstreamCorrupt, After: 9, Operation: "UploadPart"})
-					_, err := s.Put(t.Context(), place, promised(what, data))
-					blind := opaque && warm && what == "nothing" // no word of this store tells anything
-					if !blind {
-						wantCorrupted(t, err)
-						wantCode(t, second(s.Stat(t.Context(), place, upstream.StatOptions{})), upstream.NotExist)
-						wantCorrupted(t, second(s.UploadPart(t.Context(), up, 1, partOf(promised(what, data)))))
-						page, err := s.ListParts(t.Context(), up, 0, 10)
-						if err != nil || slices.ContainsFunc(page.Parts, func(p upstream.Part) bool { return p.Size != 1 }) {
-							t.Errorf("the corrupted part is there: %+v, %v", page.Parts, err)
-						}
-					} else if err != nil {
-						t.Error(err)
+					if err := s.Delete(t.Context(), place, upstream.DeleteOptions{}); err != nil {
+						t.Fatal(err)
 					}
-				})
-			}
+				}
+				b.inject(t, faults.Fault{Name: faults.UpstreamCorrupt, After: 9})
+				wantCorrupted(t, second(s.Put(t.Context(), place, promised(what, data))))
+				wantCode(t, second(s.Stat(t.Context(), place, upstream.StatOptions{})), upstream.NotExist)
+				wantCorrupted(t, second(s.UploadPart(t.Context(), up, 1, partOf(promised(what, data)))))
+				page, err := s.ListParts(t.Context(), up, 0, 10)
+				if err != nil || slices.ContainsFunc(page.Parts, func(p upstream.Part) bool { return p.Size != 1 }) {
+					t.Errorf("the corrupted part is there: %+v, %v", page.Parts, err)
+				}
+			})
 		}
 	}
 }
@@ -259,26 +250,22 @@ func TestWhatAStoreSaysOfItsBytes(t *testing.T) {
 	}
 }
 
-// A store whose ETags look like MD5 sums and are none is found out by reading what it has, once.
-func TestOpaqueETagsAreFoundOut(t *testing.T) {
-	b, s := tell(t)
-	b.opaque = true
-	for range 3 {
-		if _, err := s.Put(t.Context(), place, promised("nothing", "0123456789")); err != nil {
-			t.Fatal(err)
+// A store whose ETags look like MD5 sums and are none can be used when that is configured.
+func TestOpaqueETags(t *testing.T) {
+	for _, opaque := range []bool{false, true} {
+		b, _ := tell(t)
+		b.opaque = true
+		s := upstream.NewStore("mem", b, upstream.StoreConfig{OpaqueETags: opaque})
+		_, err := s.Put(t.Context(), place, promised("nothing", "0123456789"))
+		_, part := s.UploadPart(t.Context(), mustUpload(t, s), 1, partOf(promised("nothing", "0123456789")))
+		if opaque {
+			if err != nil || part != nil {
+				t.Errorf("%v, %v", err, part)
+			}
+			continue
 		}
-	}
-	if opened, deleted := b.counts(); opened != 1 || deleted != 0 {
-		t.Errorf("opened %d times, %d deleted", opened, deleted)
-	}
-	b, s = tell(t)
-	b.opaque = true
-	up := mustUpload(t, s)
-	for i := range 3 { // a part can not be read: its client has to send it again
-		_, err := s.UploadPart(t.Context(), up, 1, partOf(promised("nothing", "0123456789")))
-		if (i == 0) != errors.Is(err, upstream.Corrupted) || i > 0 && err != nil {
-			t.Errorf("part, try %d: %v", i, err)
-		}
+		wantCode(t, err, upstream.Corrupted)
+		wantCode(t, part, upstream.Corrupted)
 	}
 }
 

@@ -38,10 +38,7 @@ func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (objec
 	case err == nil:
 		return attrs, nil
 	case CodeOf(err) == Corrupted && stored.ETag != "":
-		if err = s.disown(ctx, loc, stored, w, w.sum(last), err); err != nil {
-			return object.Attrs{}, err
-		}
-		return stored, nil
+		s.disown(ctx, loc, stored, err)
 	case ambiguous(err) && (req.IfMatch != "" || req.IfNoneMatch):
 		if found, ok := s.landed(ctx, loc, req.Size, w.sum(last)); ok {
 			return found, nil

@@ -64,7 +64,7 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 		}
 		return b, nil
 	case typeLocal:
-		b, err := local.New(local.Config{Root: cfg.Root, Log: log})
+		b, err := local.New(local.Config{Root: cfg.Root, MinPart: cfg.MinPart, Log: log})
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -16,13 +17,15 @@ import (
 
 // Config of a Backend.
 type Config struct {
-	Root string // made when it is missing
-	Log  zerolog.Logger
+	Root    string // made when it is missing
+	MinPart int64  // bytes of a part that is not the last; 0 is S3's 5 MiB
+	Log     zerolog.Logger
 }
 
 // Backend is a store in a directory. It has every optional ability.
 type Backend struct {
 	log    zerolog.Logger
+	limits upstream.Limits
 	root   *os.Root
 	top    *os.File // opened root
 	area   *area    // nil when the root is read-only
@@ -65,7 +68,7 @@ func New(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fail(op, errors.Join(err, root.Close()))
 	}
-	b := &Backend{log: cfg.Log, root: root, top: top, keys: newLocks(), names: newLocks(), xattrs: true}
+	b := &Backend{log: cfg.Log, limits: limitsOf(cfg), root: root, top: top, keys: newLocks(), names: newLocks(), xattrs: true}
 	a, swept, err := openArea(root)
 	switch {
 	case err != nil && codeOf(err) == upstream.Access:
@@ -80,18 +83,22 @@ func New(cfg Config) (*Backend, error) {
 	return b, nil
 }
 
-// Limits are S3's smallest part, so that clients see the same rules everywhere, and otherwise none.
-func (b *Backend) Limits() upstream.Limits {
+// limitsOf are S3's smallest part, so that clients see the same rules everywhere, and otherwise none.
+func limitsOf(cfg Config) upstream.Limits {
 	return upstream.Limits{
-		MinPart:         5 << 20,
+		MinPart:         cmp.Or(cfg.MinPart, 5<<20),
 		MaxParts:        semantics.MaxPartNumber,
 		MaxKey:          1024,
 		CreateOnly:      true,
 		ReplaceOnly:     true,
+		CopyConditions:  true,
 		StoresChecksums: true,
 		OwnUploads:      true,
 	}
 }
+
+// Limits implements upstream.Backend.
+func (b *Backend) Limits() upstream.Limits { return b.limits }
 
 // Close removes this process's part of the hidden area.
 func (b *Backend) Close() error {

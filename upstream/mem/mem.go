@@ -28,6 +28,7 @@ var DefaultLimits = upstream.Limits{
 	MaxCopy:         5 << 30,
 	CreateOnly:      true,
 	ReplaceOnly:     true,
+	CopyConditions:  true,
 	StoresChecksums: true,
 }
 

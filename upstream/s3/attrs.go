@@ -32,7 +32,6 @@ func attrsOf(h http.Header, size int64) object.Attrs {
 		StorageClass: h.Get("X-Amz-Storage-Class"),
 		HeadersKnown: true,
 	}
-	a.ETagMD5 = md5ETag(h, a.ETag)
 	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
 		a.ModTime = t.UTC()
 	}
@@ -62,8 +61,9 @@ func headersOf(h http.Header) object.Headers {
 
 // md5ETag reports whether an ETag is S3's MD5 of the bytes or of the parts, going by the header of an answer that
 // has it: with keys of KMS or of the customer it is something else
-// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
-func md5ETag(h http.Header, etag string) bool {
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html). Of encryption with the store's own keys that is
+// believed of Amazon alone.
+func (b *Backend) md5ETag(h http.Header, etag string) bool {
 	sum, parts, multipart := strings.Cut(etag, "-")
 	if multipart {
 		if n, err := strconv.Atoi(parts); err != nil || n < 1 {
@@ -72,7 +72,7 @@ func md5ETag(h http.Header, etag string) bool {
 	}
 	raw, err := hex.DecodeString(sum)
 	encryption := h.Get("X-Amz-Server-Side-Encryption")
-	return err == nil && len(raw) == md5.Size && (encryption == "" || encryption == "AES256") &&
+	return err == nil && len(raw) == md5.Size && (encryption == "" || encryption == "AES256" && b.exact) &&
 		h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") == ""
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/encoding/httpbinding"
 
 	"unistore/object"
@@ -95,8 +96,17 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	part := upstream.Part{
 		Number: number, ETag: unquote(*out.CopyPartResult.ETag), ModTime: deref(out.CopyPartResult.LastModified).UTC(),
 	}
+	part.Checksums = copiedChecksums(out.CopyPartResult)
 	if first, last, ok := req.Range.IsClosed(); ok {
 		part.Size = last - first + 1
 	}
 	return part, nil
+}
+
+// copiedChecksums are those of a part, by the algorithm of its upload: completing needs them.
+func copiedChecksums(r *types.CopyPartResult) []object.Checksum {
+	return named(map[string]*string{
+		"CRC32": r.ChecksumCRC32, "CRC32C": r.ChecksumCRC32C, "CRC64NVME": r.ChecksumCRC64NVME,
+		"SHA1": r.ChecksumSHA1, "SHA256": r.ChecksumSHA256,
+	}, "")
 }

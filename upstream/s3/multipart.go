@@ -77,7 +77,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	}
 	_, raw, _ := rawHeader(out.ResultMetadata)
 	part := upstream.Part{Number: number, Size: req.Size, ETag: unquote(deref(out.ETag))}
-	part.ETagMD5 = md5ETag(raw, part.ETag)
+	part.ETagMD5 = b.md5ETag(raw, part.ETag)
 	if req.Checksum != nil || req.TrailingAlgorithm != "" || b.uploads.get(up.ID) != "" {
 		// Otherwise it is the checksum of our framing, and naming it at completion would be an error.
 		part.Checksums = checksumsOf(raw)
@@ -243,16 +243,18 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 }
 
 func partChecksums(p types.Part, kind string) []object.Checksum {
+	return named(map[string]*string{
+		"CRC32": p.ChecksumCRC32, "CRC32C": p.ChecksumCRC32C, "CRC64NVME": p.ChecksumCRC64NVME,
+		"SHA1": p.ChecksumSHA1, "SHA256": p.ChecksumSHA256,
+	}, kind)
+}
+
+// named are the checksums, by algorithm, that have a value.
+func named(values map[string]*string, kind string) []object.Checksum {
 	var out []object.Checksum
-	for _, c := range []struct {
-		name  string
-		value *string
-	}{
-		{"CRC32", p.ChecksumCRC32}, {"CRC32C", p.ChecksumCRC32C}, {"CRC64NVME", p.ChecksumCRC64NVME},
-		{"SHA1", p.ChecksumSHA1}, {"SHA256", p.ChecksumSHA256},
-	} {
-		if v := deref(c.value); v != "" {
-			out = append(out, object.Checksum{Algorithm: c.name, Value: v, Type: kind})
+	for _, alg := range algorithms {
+		if v := deref(values[alg.name]); v != "" {
+			out = append(out, object.Checksum{Algorithm: alg.name, Value: v, Type: kind})
 		}
 	}
 	return out

@@ -38,6 +38,7 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, r.op, "HEAD without Content-Length")
 	}
 	attrs := attrsOf(raw, *out.ContentLength)
+	attrs.ETagMD5 = b.md5ETag(raw, attrs.ETag)
 	if attrs.ETag == "" {
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, r.op, "HEAD without ETag")
 	}

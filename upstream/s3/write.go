@@ -47,7 +47,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	_, raw, _ := rawHeader(out.ResultMetadata)
 	etag := unquote(deref(out.ETag))
 	return object.Attrs{
-		Size: req.Size, ETag: etag, ETagMD5: md5ETag(raw, etag), VersionID: deref(out.VersionId),
+		Size: req.Size, ETag: etag, ETagMD5: b.md5ETag(raw, etag), VersionID: deref(out.VersionId),
 		Headers: req.Headers.Clone(), Checksums: checksumsOf(raw), StorageClass: req.StorageClass,
 	}, nil
 }
