@@ -368,13 +368,7 @@ func (v *victim) sweepUp() {
 		v.t.Fatal(err)
 	}
 	v.g.start()
-	eventually(v.t, 30*time.Second, func() string {
-		if got := v.listed(""); len(got) > 0 {
-			return fmt.Sprintf("uploads %q", got)
-		}
-		return ""
-	})
-	eventually(v.t, 30*time.Second, v.leftOver)
+	v.nothingLeft()
 	for _, key := range v.keys {
 		v.look(strike{write: "after all"}, key)
 	}
@@ -386,6 +380,27 @@ func (v *victim) sweepUp() {
 		v.g.metric("unistore_uploads_swept_total", `"aborted"`), v.g.metric("unistore_uploads_swept_total", `"expired"`),
 		v.g.metric("unistore_uploads_swept_total", `"resolved"`), v.g.metric("unistore_uploads_swept_total", `"settled"`),
 		v.g.metric("unistore_uploads_swept_total", `"stray"`))
+}
+
+// expire lets the age limit come.
+func (v *victim) expire() {
+	v.t.Helper()
+	v.g.stop(syscall.SIGTERM)
+	v.configure("max_age: 1h", "max_age: 1s")
+	v.g.start()
+	v.nothingLeft()
+}
+
+// nothingLeft waits until neither the gateway nor the upstream knows of an unfinished upload.
+func (v *victim) nothingLeft() {
+	v.t.Helper()
+	eventually(v.t, 30*time.Second, func() string {
+		if got := v.listed(""); len(got) > 0 {
+			return fmt.Sprintf("uploads %q", got)
+		}
+		return ""
+	})
+	eventually(v.t, 30*time.Second, v.leftOver)
 }
 
 func (v *victim) configure(was, is string) {
