@@ -100,14 +100,13 @@ func TestErrors(t *testing.T) {
 		{"upstreams empty", "upstreams: {}\n", []string{
 			`f.yaml:1: upstreams: is empty; name at least one upstream, or remove the key for the default`,
 		}},
-		{"type missing", "upstreams:\n  d: {root: /d}\n", []string{`f.yaml:2: upstreams.d.type: type is missing; allowed are hdfs, local, s3`}},
-		{"type unknown", "upstreams:\n  d: {type: locale}\n", []string{`f.yaml:2: upstreams.d.type: "locale" is unknown (did you mean "local"?); allowed are hdfs, local, s3`}},
+		{"type missing", "upstreams:\n  d: {root: /d}\n", []string{`f.yaml:2: upstreams.d.type: type is missing; allowed are hdfs, local, oss, s3`}},
+		{"type unknown", "upstreams:\n  d: {type: locale}\n", []string{`f.yaml:2: upstreams.d.type: "locale" is unknown (did you mean "local"?); allowed are hdfs, local, oss, s3`}},
 		{"min_part zero", "upstreams:\n  d: {type: local, root: /d, min_part: 0}\n", []string{`f.yaml:2: upstreams.d.min_part: "0" must be at least 1`}},
-		{"type mem", "upstreams:\n  d: {type: mem}\n", []string{`f.yaml:2: upstreams.d.type: "mem" is unknown; allowed are hdfs, local, s3`}},
-		{"types of later versions", "upstreams:\n  a: {type: oss, region: cn}\n  b: {type: obs}\n  c: {type: cos}\nbuckets: {'*': {upstream: a}}\n", []string{
-			`f.yaml:2: upstreams.a.type: "oss" is not supported by this version; allowed are hdfs, local, s3`,
-			`f.yaml:3: upstreams.b.type: "obs" is not supported by this version; allowed are hdfs, local, s3`,
-			`f.yaml:4: upstreams.c.type: "cos" is not supported by this version; allowed are hdfs, local, s3`,
+		{"type mem", "upstreams:\n  d: {type: mem}\n", []string{`f.yaml:2: upstreams.d.type: "mem" is unknown; allowed are hdfs, local, oss, s3`}},
+		{"types of later versions", "upstreams:\n  a: {type: local, root: /a}\n  b: {type: obs}\n  c: {type: cos}\nbuckets: {'*': {upstream: a}}\n", []string{
+			`f.yaml:3: upstreams.b.type: "obs" is not supported by this version; allowed are hdfs, local, oss, s3`,
+			`f.yaml:4: upstreams.c.type: "cos" is not supported by this version; allowed are hdfs, local, oss, s3`,
 		}},
 		{"upstream name", "upstreams: {D d: {type: local, root: /d}}\n", []string{`f.yaml:1: upstreams.D d: is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'`}},
 		{"key of another type", "upstreams:\n  d: {type: local, root: /d,\n    endpoint: 'http://x'}\n", []string{`f.yaml:3: upstreams.d.endpoint: is not a key of the type local`}},

@@ -83,8 +83,8 @@ func checkBucket(s string) error {
 
 // The types of upstreams that this version can serve, and those that the grammar knows besides.
 var (
-	supportedTypes = []string{"hdfs", "local", "s3"}
-	laterTypes     = []string{"oss", "obs", "cos"}
+	supportedTypes = []string{"hdfs", "local", "oss", "s3"}
+	laterTypes     = []string{"obs", "cos"}
 )
 
 func checkType(s string) error {

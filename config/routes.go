@@ -10,9 +10,18 @@ import (
 
 // typeKeys are the keys of one type only; all others belong to every type.
 var typeKeys = map[string][]string{
-	"region": {"s3"}, "endpoint": {"s3"}, "path_style": {"s3"}, "access_key": {"s3"}, "secret_key": {"s3"},
-	"secret_key_file": {"s3"}, "ca_file": {"s3"}, "root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"},
-	"datanode_hostnames": {"hdfs"}, "min_part": {"local"},
+	"region": {"s3", "oss"}, "endpoint": clouds, "path_style": {"s3", "oss"},
+	"access_key": clouds, "secret_key": clouds, "secret_key_file": clouds, "ca_file": clouds,
+	"root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"}, "datanode_hostnames": {"hdfs"}, "min_part": {"local"},
+}
+
+// clouds are the types that speak HTTP and sign with keys.
+var clouds = []string{"s3", "oss"}
+
+// defaultKeys say where the keys of a cloud come from when the file has none.
+var defaultKeys = map[string]string{
+	"s3":  "the default chain of the AWS SDK",
+	"oss": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET of the environment",
 }
 
 func (r *raw) finishUpstreams(d *decoder, dir string) {
@@ -55,8 +64,13 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 		}
 	case "hdfs":
 		u.finishHDFS(d, at)
+	case "oss":
+		if u.Region == "" && u.Endpoint == "" {
+			d.failKeys(at("region"), "region is missing: it is part of the signature")
+		}
+		u.finishCloud(d)
 	case "s3":
-		u.finishS3(d)
+		u.finishCloud(d)
 	}
 }
 
@@ -72,14 +86,14 @@ func (u *rawUpstream) finishHDFS(d *decoder, at func(key string) []string) {
 	}
 }
 
-func (u *rawUpstream) finishS3(d *decoder) {
+func (u *rawUpstream) finishCloud(d *decoder) {
 	secret, ok := u.secret.read(d, u.path)
 	if !ok {
 		return
 	}
 	if (u.AccessKey == "") != (secret == "") {
 		d.failKeys([]string{join(u.path, "access_key"), join(u.path, "secret_key"), join(u.path, "secret_key_file")},
-			"access_key and secret_key go together; leave both out for the default chain of the AWS SDK")
+			"access_key and secret_key go together; leave both out for %s", defaultKeys[u.Type])
 	}
 	u.SecretKey = NewSecret(secret)
 	if u.CAFile != "" {

@@ -42,7 +42,7 @@ func TestEmulatorsByVendorsClients(t *testing.T) {
 					passed++
 				}
 			}
-			const checks = 86
+			const checks = 88
 			if err != nil || passed != checks {
 				t.Fatalf("%d of %d checks passed, %v:\n%s", passed, checks, err, tailOf(string(out), 4000))
 			}

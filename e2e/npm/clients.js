@@ -62,7 +62,7 @@ function oss({ port, access, secret, region, v4 }) {
         next: out.isTruncated ? out.nextContinuationToken : '',
       };
     },
-    copy: (to, from) => wrap(client.copy(to, from)),
+    copy: (to, from, etag) => wrap(client.copy(to, from, etag ? { headers: { 'If-Match': etag } } : {})),
     del: (key) => wrap(client.delete(key)),
     delMany: (keys) => wrap(client.deleteMulti(keys, { quiet: false })),
     multipart: async (key, parts) => {
@@ -130,7 +130,7 @@ function obs({ port, access, secret }) {
         next: String(out.IsTruncated) === 'true' ? out.NextMarker : '',
       };
     },
-    copy: (Key, from) => wrap(client.copyObject({ Bucket, Key, CopySource: `${Bucket}/${from}` })),
+    copy: (Key, from, etag) => wrap(client.copyObject({ Bucket, Key, CopySource: `${Bucket}/${from}`, CopySourceIfMatch: etag && etag.replace(/"/g, '') })),
     del: (Key) => wrap(client.deleteObject({ Bucket, Key })),
     delMany: (keys) => wrap(client.deleteObjects({ Bucket, Quiet: false, EncodingType: 'url', Objects: keys.map((key) => ({ Key: encodeURIComponent(key) })) })),
     multipart: async (Key, parts) => {
@@ -194,8 +194,8 @@ function cos({ port, access, secret, region }) {
         next: out.IsTruncated === 'true' ? decode(out.NextMarker) : '',
       };
     },
-    copy: (Key, from) => wrap(client.putObjectCopy({
-      Bucket, Region, Key, CopySource: `${Bucket}.cos.ap-guangzhou.myqcloud.com/${from.split('/').map(encodeURIComponent).join('/')}`,
+    copy: (Key, from, etag) => wrap(client.putObjectCopy({
+      Bucket, Region, Key, CopySourceIfMatch: etag, CopySource: `${Bucket}.cos.ap-guangzhou.myqcloud.com/${from.split('/').map(encodeURIComponent).join('/')}`,
     })),
     del: (Key) => wrap(client.deleteObject({ Bucket, Region, Key })),
     delMany: (keys) => wrap(client.deleteMultipleObject({ Bucket, Region, Quiet: false, Objects: keys.map((Key) => ({ Key })) })),

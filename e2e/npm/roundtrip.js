@@ -103,6 +103,11 @@ async function objects(c) {
     const got = await c.get('dir/object', `bytes=${first}-${last}`);
     check(`range ${first}-${last}`, got.equals(data.subarray(first, last + 1)), `${got.length} bytes`);
   }
+  await c.copy('dir/copy', 'dir/object', head.etag);
+  check('copy if-match', (await c.get('dir/copy')).equals(data));
+  const stale = await refusal(c.copy('dir/copy', 'dir/object', '"00000000000000000000000000000000"'));
+  check('copy if-match of another version', stale.status === 412 && stale.code === 'PreconditionFailed', stale.message);
+  await c.del('dir/copy');
   const empty = Buffer.alloc(0);
   await c.put('dir/empty', empty);
   check('empty object', (await c.get('dir/empty')).length === 0 && (await c.head('dir/empty')).size === 0);

@@ -14,12 +14,14 @@ import (
 	"unistore/upstream/hdfs"
 	"unistore/upstream/local"
 	"unistore/upstream/mem"
+	"unistore/upstream/oss"
 	"unistore/upstream/s3"
 )
 
 // The types of upstreams.
 const (
 	typeS3    = "s3"
+	typeOSS   = "oss"
 	typeLocal = "local"
 	typeHDFS  = "hdfs"
 	typeMem   = "mem" // for tests: it forgets everything at Close
@@ -27,7 +29,7 @@ const (
 
 // Types returns the types that New knows, sorted.
 func Types() []string {
-	types := []string{typeHDFS, typeS3, typeLocal, typeMem}
+	types := []string{typeHDFS, typeOSS, typeS3, typeLocal, typeMem}
 	slices.Sort(types)
 	return types
 }
@@ -48,6 +50,23 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 	switch cfg.Type {
 	case typeS3:
 		b, err := s3.New(ctx, s3.Config{
+			Name:           name,
+			Region:         cfg.Region,
+			Endpoint:       cfg.Endpoint,
+			PathStyle:      cfg.PathStyle,
+			AccessKey:      cfg.AccessKey,
+			SecretKey:      cfg.SecretKey,
+			CAFile:         cfg.CAFile,
+			Timeout:        cfg.Timeout,
+			MaxConnections: cfg.MaxConnections,
+			Log:            log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	case typeOSS:
+		b, err := oss.New(oss.Config{
 			Name:           name,
 			Region:         cfg.Region,
 			Endpoint:       cfg.Endpoint,

@@ -15,6 +15,7 @@ func TestNew(t *testing.T) {
 		"local": {Type: "local", Root: t.TempDir()},
 		"mem":   {Type: "mem"},
 		"hdfs":  {Type: "hdfs", NameNodes: []string{"127.0.0.1:1"}, Root: "/unistore"},
+		"oss":   {Type: "oss", Region: "cn-hangzhou", AccessKey: "AK", SecretKey: config.NewSecret("secret")},
 		"s3": {Type: "s3", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", PathStyle: true,
 			AccessKey: "AK", SecretKey: config.NewSecret("secret")},
 	}
@@ -46,8 +47,8 @@ func TestNewRefuses(t *testing.T) {
 		cfg  config.Upstream
 		want []string
 	}{
-		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "hdfs, local, mem, s3"}},
-		{config.Upstream{}, []string{`""`, "hdfs, local, mem, s3"}},
+		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "hdfs, local, mem, oss, s3"}},
+		{config.Upstream{}, []string{`""`, "hdfs, local, mem, oss, s3"}},
 		{config.Upstream{Type: "s3", Endpoint: "::bad::", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake"}},
 		{config.Upstream{Type: "local", Root: "/dev/null/x"}, []string{"lake"}},
 		{config.Upstream{Type: "hdfs", Root: "/unistore"}, []string{"lake", "NameNodes"}},

@@ -114,34 +114,50 @@ func (e *Emulator) verifyDated(c *call, d dated) *failure {
 	return same(signature, base64.StdEncoding.EncodeToString(macSHA1(secret, text)))
 }
 
+// pair is one header line or parameter that is signed.
+type pair struct{ name, value string }
+
+// joinSorted writes pairs in the order of their names, each by format, with sep between them.
+func joinSorted(pairs []pair, format func(pair) string, sep string) string {
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	out := make([]string, len(pairs))
+	for i, p := range pairs {
+		out[i] = format(p)
+	}
+	return strings.Join(out, sep)
+}
+
+func headerLine(p pair) string { return p.name + ":" + p.value + "\n" }
+
 // vendorLines are the lines "name:value" of all headers of the vendor, sorted.
 func (e *Emulator) vendorLines(h http.Header) string {
-	var lines []string
+	var lines []pair
 	for name, values := range h {
 		if name = strings.ToLower(name); strings.HasPrefix(name, e.vendor.prefix) {
-			lines = append(lines, name+":"+strings.TrimSpace(strings.Join(values, ","))+"\n")
+			lines = append(lines, pair{name, strings.TrimSpace(strings.Join(values, ","))})
 		}
 	}
-	slices.Sort(lines)
-	return strings.Join(lines, "")
+	return joinSorted(lines, headerLine, "")
 }
 
 // subresources are those of the query that are signed, with their decoded values.
 func (c *call) subresources(signed []string) string {
-	var parts []string
+	var parts []pair
 	for _, p := range c.query {
-		if !slices.Contains(signed, p.name) {
-			continue
+		if slices.Contains(signed, p.name) {
+			parts = append(parts, pair{p.name, p.value})
 		}
-		part := p.name
-		if p.value != "" {
-			part += "=" + p.value
-		}
-		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
 		return ""
 	}
-	slices.Sort(parts)
-	return "?" + strings.Join(parts, "&")
+	return "?" + joinSorted(parts, withoutEmpty, "&")
+}
+
+// withoutEmpty writes name=value, and of an empty value the name alone.
+func withoutEmpty(p pair) string {
+	if p.value == "" {
+		return p.name
+	}
+	return p.name + "=" + p.value
 }

@@ -64,42 +64,42 @@ func (e *Emulator) freshCOS(span string) *failure {
 
 // cosHeaders are the signed headers "name=value", encoded and sorted.
 func cosHeaders(c *call, list string) (string, *failure) {
-	var pairs []string
+	var pairs []pair
 	for name := range strings.SplitSeq(list, ";") {
 		switch name {
 		case "":
 			continue
 		case "host":
-			pairs = append(pairs, "host="+escape(c.r.Host, ""))
+			pairs = append(pairs, pair{"host", escape(c.r.Host, "")})
 		case "content-length":
-			pairs = append(pairs, "content-length="+strconv.FormatInt(max(c.r.ContentLength, 0), 10))
+			pairs = append(pairs, pair{"content-length", strconv.FormatInt(max(c.r.ContentLength, 0), 10)})
 		default:
 			values := c.r.Header.Values(name)
 			if len(values) == 0 {
 				return "", same("", "a header that is signed is missing")
 			}
-			pairs = append(pairs, escape(name, "")+"="+escape(values[0], ""))
+			pairs = append(pairs, pair{escape(name, ""), escape(values[0], "")})
 		}
 	}
-	slices.Sort(pairs)
-	return strings.Join(pairs, "&"), nil
+	return joinSorted(pairs, withValue, "&"), nil
 }
 
 // cosParams are the signed parameters "name=value", encoded and sorted.
 func cosParams(c *call, list string) (string, *failure) {
 	names := strings.Split(list, ";")
-	var pairs []string
+	var pairs []pair
 	for _, p := range c.query {
 		name := strings.ToLower(escape(p.name, ""))
 		if slices.Contains(names, name) || slices.Contains(names, strings.ToLower(p.name)) {
-			pairs = append(pairs, name+"="+escape(p.value, ""))
+			pairs = append(pairs, pair{name, escape(p.value, "")})
 		}
 	}
 	for _, name := range names {
-		if name != "" && !slices.ContainsFunc(pairs, func(p string) bool { return strings.HasPrefix(p, name+"=") }) {
+		if name != "" && !slices.ContainsFunc(pairs, func(p pair) bool { return p.name == name }) {
 			return "", same("", "a parameter that is signed is missing")
 		}
 	}
-	slices.Sort(pairs)
-	return strings.Join(pairs, "&"), nil
+	return joinSorted(pairs, withValue, "&"), nil
 }
+
+func withValue(p pair) string { return p.name + "=" + p.value }

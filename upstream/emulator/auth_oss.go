@@ -88,32 +88,26 @@ func parseOSS(s string) (a ossAuthorization, ok bool) {
 // canonicalOSS is the canonical request of V4.
 func canonicalOSS(c *call, additional []string) string {
 	slices.Sort(additional)
-	var lines []string
-	for name := range c.r.Header {
+	var lines []pair
+	for name, values := range c.r.Header {
 		lower := strings.ToLower(name)
 		if strings.HasPrefix(lower, "x-oss-") || lower == "content-type" || lower == "content-md5" || slices.Contains(additional, lower) {
-			lines = append(lines, lower+":"+strings.TrimSpace(c.r.Header.Get(name))+"\n")
+			lines = append(lines, pair{lower, strings.TrimSpace(strings.Join(values, ","))})
 		}
 	}
 	if slices.Contains(additional, "host") {
-		lines = append(lines, "host:"+c.r.Host+"\n")
+		lines = append(lines, pair{"host", c.r.Host})
 	}
-	slices.Sort(lines)
-	var params []string
+	var params []pair
 	for _, p := range c.query {
-		param := escape(p.name, "")
-		if p.value != "" {
-			param += "=" + escape(p.value, "")
-		}
-		params = append(params, param)
+		params = append(params, pair{escape(p.name, ""), escape(p.value, "")})
 	}
-	slices.Sort(params)
 	payload := c.r.Header.Get("x-oss-content-sha256")
 	if payload == "" {
 		payload = "UNSIGNED-PAYLOAD"
 	}
 	return strings.Join([]string{
-		c.r.Method, escape(c.resource(c.key), "/"), strings.Join(params, "&"),
-		strings.Join(lines, ""), strings.Join(additional, ";"), payload,
+		c.r.Method, escape(c.resource(c.key), "/"), joinSorted(params, withoutEmpty, "&"),
+		joinSorted(lines, headerLine, ""), strings.Join(additional, ";"), payload,
 	}, "\n")
 }

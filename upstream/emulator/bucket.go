@@ -136,8 +136,9 @@ type bucketInfoXML struct {
 	XMLName xml.Name `xml:"BucketInfo"`
 	Bucket  struct {
 		bucketXML
-		Owner ownerXML
-		ACL   struct{ Grant string } `xml:"AccessControlList"`
+		Versioning string `xml:",omitempty"`
+		Owner      ownerXML
+		ACL        struct{ Grant string } `xml:"AccessControlList"`
 	}
 }
 
@@ -162,6 +163,9 @@ func (e *Emulator) getBucketInfo(c *call) *failure {
 		}
 		var out bucketInfoXML
 		out.Bucket.bucketXML, out.Bucket.Owner, out.Bucket.ACL.Grant = e.describe(info), owner, "private"
+		if c.quirks.Versioned {
+			out.Bucket.Versioning = "Enabled"
+		}
 		return writeXML(c, out)
 	case c.query.has("acl"):
 		out := aclXML{Owner: owner}

@@ -29,8 +29,8 @@ func (e *Emulator) source(c *call) (*stored, *failure) {
 func (e *Emulator) copySource(value string) (bucket, key string, f *failure) {
 	bad := invalid("Copy Source must mention the source bucket and key: sourcebucket/sourcekey.")
 	raw, version, hasVersion := strings.Cut(value, "?")
-	if hasVersion && strings.TrimPrefix(version, "versionId=") != "" {
-		return "", "", errNotHere
+	if id := strings.TrimPrefix(version, "versionId="); hasVersion && id != "" && id != "null" {
+		return "", "", errNoVersion
 	}
 	name, err := url.PathUnescape(strings.TrimPrefix(raw, "/"))
 	if err != nil {
@@ -110,7 +110,11 @@ func (e *Emulator) uploadPartCopy(c *call) *failure {
 	if value := e.header(c, "copy-source-range"); value != "" {
 		var exact bool
 		var err error
-		if piece, exact, err = parseRange(value, src.size); err != nil || !exact {
+		piece, exact, err = parseRange(value, src.size)
+		switch {
+		case (err != nil || !exact) && c.quirks.LooseRanges:
+			piece = span{length: src.size}
+		case err != nil || !exact:
 			return fail(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range cannot be satisfied.")
 		}
 	}

@@ -44,20 +44,21 @@ type vendor struct {
 	verify      func(e *Emulator, c *call) *failure
 }
 
-// The first domain of each is for tests: it resolves nowhere.
+// The domains: one on this machine for clients that know what "localhost" means, one for tests that resolves nowhere, and one
+// of the vendor for clients that insist.
 var vendors = [...]vendor{
 	OSS: {
 		name: "oss", prefix: "x-oss-", verify: verifyOSS, contentType: "application/octet-stream",
-		domains: []string{"oss.test", "oss-cn-hangzhou.aliyuncs.com"},
+		domains: []string{"oss.localhost", "oss.test", "oss-cn-hangzhou.aliyuncs.com"},
 	},
 	OBS: {
 		name: "obs", prefix: "x-obs-", verify: verifyOBS, contentType: "binary/octet-stream",
-		domains: []string{"obs.test", "obs.cn-north-4.myhuaweicloud.com"},
+		domains: []string{"obs.localhost", "obs.test", "obs.cn-north-4.myhuaweicloud.com"},
 	},
 	COS: {
 		name: "cos", prefix: "x-cos-", verify: verifyCOS, contentType: "application/octet-stream",
-		domains: []string{"cos.test", "cos.ap-guangzhou.myqcloud.com"},
-		service: []string{"service.cos.test", "service.cos.myqcloud.com"},
+		domains: []string{"cos.localhost", "cos.test", "cos.ap-guangzhou.myqcloud.com"},
+		service: []string{"service.cos.localhost", "service.cos.test", "service.cos.myqcloud.com"},
 	},
 }
 
@@ -67,7 +68,7 @@ type Config struct {
 	// Credentials are the accounts' secret keys by access key. All see the same buckets.
 	Credentials map[string]string
 	// Domains: a request for BUCKET.DOMAIN is about that bucket; for DOMAIN, or an IP address, the bucket is
-	// in the path. Empty: NAME.test, and a real one of the vendor for clients that insist.
+	// in the path. Empty: NAME.localhost, NAME.test, and one of the vendor.
 	Domains []string
 	// Region that a signature must name, for dialects that have one; empty: any.
 	Region string
@@ -158,8 +159,8 @@ func Start(addr string, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Endpoint is the URL of a virtual-host style client: http://DOMAIN:PORT. The name resolves nowhere, so the client
-// needs Dial, or the server as its HTTP proxy.
+// Endpoint is the URL for virtual-host style clients: http://DOMAIN:PORT with the first of Config.Domains. For clients that cannot
+// resolve names below it there is Dial; the server can also be their HTTP proxy.
 func (s *Server) Endpoint() string {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	return "http://" + net.JoinHostPort(s.cfg.Domains[0], port)

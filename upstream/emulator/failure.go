@@ -30,11 +30,12 @@ func denied(message string) *failure { return fail(http.StatusForbidden, "Access
 
 // Failures that several operations share.
 var (
-	errNoBucket = fail(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist.")
-	errNoKey    = fail(http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
-	errNoUpload = fail(http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
-	errNotHere  = fail(http.StatusNotImplemented, "NotImplemented", "The emulator does not implement this request.")
-	errMethod   = fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+	errNoBucket  = fail(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist.")
+	errNoKey     = fail(http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
+	errNoUpload  = fail(http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+	errNoVersion = fail(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
+	errNotHere   = fail(http.StatusNotImplemented, "NotImplemented", "The emulator does not implement this request.")
+	errMethod    = fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
 )
 
 // errorXML is the vendors' error document; fields that a vendor lacks are empty.

@@ -95,7 +95,7 @@ func (e *Emulator) checkMD5(want string, body []byte) *failure {
 
 // createOnly reports whether the request must not replace an object.
 func (e *Emulator) createOnly(c *call) bool {
-	return c.quirks.ForbidOverwrite && e.header(c, "forbid-overwrite") == "true"
+	return c.quirks.ForbidOverwrite && !c.quirks.Versioned && e.header(c, "forbid-overwrite") == "true"
 }
 
 func (e *Emulator) putObject(c *call) *failure {

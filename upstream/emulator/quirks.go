@@ -7,6 +7,8 @@ type Quirks struct {
 	ContiguousParts bool
 	// ForbidOverwrite: x-VENDOR-forbid-overwrite is honoured, else ignored.
 	ForbidOverwrite bool
+	// Versioned: buckets say that they have versions, though they keep one, and ForbidOverwrite is ignored.
+	Versioned bool
 	// CRC64: answers carry x-VENDOR-hash-crc64ecma.
 	CRC64 bool
 	// UpperETags: an MD5 ETag is in upper case.
@@ -14,7 +16,7 @@ type Quirks struct {
 	// OpaqueETags: the ETag of a multipart object is not made of the MD5s of its parts.
 	OpaqueETags bool
 	// LooseRanges: a range that is not inside the object gives 200 and all of it, unless the request has
-	// x-VENDOR-range-behavior: standard.
+	// x-VENDOR-range-behavior: standard. A part copied of a range that is not inside its source is all of it.
 	LooseRanges bool
 	// ListV1Only: list-type=2 is not understood, and ignored.
 	ListV1Only bool

@@ -11,16 +11,16 @@ type handler func(c *call) *failure
 // subresources change what a request means. One that the emulator does not know is refused rather than taken for
 // the plain operation.
 var subresources = []string{
-	"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete",
+	"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete", "versionId",
 	"append", "cors", "encryption", "lifecycle", "logging", "metadata", "notification", "objectMeta", "policy", "position",
-	"quota", "referer", "replication", "restore", "stat", "storageinfo", "symlink", "tagging", "torrent", "versionId",
+	"quota", "referer", "replication", "restore", "stat", "storageinfo", "symlink", "tagging", "torrent",
 	"versioning", "versions", "website", "worm", "x-image-process", "x-oss-process", "select", "rename", "modify", "truncate",
 	"name", "storageClass", "storagePolicy", "customdomain", "inventory", "object-lock", "retention", "sequential",
 	"intelligenttiering", "domain", "origin", "accelerate", "callback", "callback-var", "asyncFetch",
 }
 
 // known are the sub-resources that each kind of request may have.
-var known = []string{"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete"}
+var known = []string{"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete", "versionId"}
 
 // route finds out what a call does, and sets its op.
 func (e *Emulator) route(c *call) handler {
@@ -86,6 +86,9 @@ func (e *Emulator) routeBucket(c *call) handler {
 func (e *Emulator) routeObject(c *call) handler {
 	if c.query.has("acl") || c.query.has("location") {
 		return func(*call) *failure { return errNotHere }
+	}
+	if id := c.query.get("versionId"); id != "" && id != "null" {
+		return func(*call) *failure { return errNoVersion }
 	}
 	part, copied := c.query.has("uploadId"), e.header(c, "copy-source") != ""
 	switch c.r.Method {

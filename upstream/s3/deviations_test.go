@@ -9,7 +9,6 @@ import "maps"
 const (
 	clash      = "an object and objects below it cannot both be: refused with InvalidKey"
 	shadow     = "MinIO lists no objects below an object"
-	pathKeys   = "the case deletes keys that were refused with InvalidKey"
 	longNames  = "versitygw cannot overwrite a file whose name leaves no room for its temporary suffix"
 	checkOrder = "versitygw looks at the sizes of parts before it misses one"
 	repeatable = "versitygw, like Amazon, answers a repeated completion with success"
@@ -38,7 +37,6 @@ func deviations(reason string, more map[string]string) map[string]string {
 var versityDeviations = deviations(clash, map[string]string{
 	"key/component of 251": longNames, "key/component of 252": longNames, "key/component of 253": longNames,
 	"key/component of 255": longNames, "key/multi-byte at the edge": longNames, "keys/long": longNames,
-	"keys/dots": pathKeys, "keys/slashes": pathKeys,
 	"complete/a part that is not there": checkOrder, "complete/twice": repeatable,
 	"list uploads/every page size": idMarker, "list uploads/prefix": idMarker,
 	"bucket/emptied, deleted, made again": clash, "multipart/a key below another": clash,
@@ -52,7 +50,7 @@ var minioDeviations = deviations(shadow, map[string]string{
 	"keys/below then the object":    shadow, "keys/below, marker, object": shadow, "keys/deep chain": shadow, "keys/escapes": shadow,
 	"keys/object then below it": shadow, "keys/object, marker, below": shadow,
 	"concurrent/a key and keys below it": shadow, "model/random operations": shadow,
-	"keys/dots": pathKeys, "keys/slashes": pathKeys, "keys/long": pathKeys,
+	"keys/long":                            shadow,
 	"paging/the last page is exactly full": fullPage,
 	"list uploads/delimiter":               uploadList, "list uploads/every page size": uploadList, "list uploads/prefix": uploadList,
 })

@@ -138,6 +138,12 @@ func nested(e *env, keys []string) {
 		}
 	}
 	for _, key := range keys {
+		if _, ok := held[key]; !ok { // refused, and perhaps so is its deletion
+			if err := e.b.Delete(e.ctx, e.loc(key), upstream.DeleteOptions{}); err != nil {
+				e.wantCode(err, upstream.InvalidKey)
+			}
+			continue
+		}
 		e.delete(key)
 		delete(held, key)
 		e.wantHeld(held)

@@ -82,6 +82,21 @@ func (x *Exchange) Send(src io.Reader, size int64) (body *upstream.SizedReader, 
 	return x.body, nil
 }
 
+// ApplyHeader sets the header lines of ctx's Exchange in h: for SDKs that sign before their RoundTripper sees the request.
+// Shape, which does the same, then changes nothing that was signed.
+func ApplyHeader(ctx context.Context, h http.Header) {
+	if x := exchangeOf(ctx); x != nil {
+		x.apply(h)
+	}
+}
+
+func (x *Exchange) apply(h http.Header) {
+	for name, values := range x.header {
+		dropFold(h, name)
+		h[name] = values
+	}
+}
+
 // Shape is the RoundTripper that puts a request into the form its Exchange asks for. It comes before whatever
 // signs header lines.
 type Shape struct{ Next http.RoundTripper }
@@ -94,10 +109,7 @@ func (t Shape) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	out := req.WithContext(req.Context())
 	out.Header = req.Header.Clone()
-	for name, values := range x.header {
-		dropFold(out.Header, name)
-		out.Header[name] = values
-	}
+	x.apply(out.Header)
 	if x.body != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // nothing of it is used
