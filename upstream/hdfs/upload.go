@@ -122,6 +122,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	defer tmp.discard()
 	got, err := semantics.Ingest(ctx, op, tmp, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5, Compute: record.Algorithm,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 	if err == nil {
 		err = tmp.close()
@@ -129,7 +130,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	if err != nil {
 		return upstream.Part{}, transferError(ctx, op, err)
 	}
-	return b.placePart(ctx, op, up, tmp, upstream.Part{Number: number, Size: req.Size, ETag: got.ETag, Checksums: got.Checksums})
+	return b.placePart(ctx, op, up, tmp, upstream.Part{Number: number, Size: req.Size, ETag: got.ETag, Checksums: got.Checksums, ETagMD5: true})
 }
 
 // placePart makes a closed file a part, instead of the one that had its number.

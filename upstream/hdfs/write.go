@@ -29,6 +29,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	defer tmp.discard()
 	got, err := semantics.Ingest(ctx, op, tmp, semantics.Body{
 		Reader: req.Body, Size: req.Size, Checksum: req.Checksum, Trailing: req.Trailing, MD5: req.MD5,
+		TrailingAlgorithm: req.TrailingAlgorithm,
 	})
 	if err == nil {
 		err = tmp.close()
@@ -75,7 +76,9 @@ func (b *Backend) commit(ctx context.Context, op string, loc upstream.Loc, statu
 	if err := b.place(ctx, op, loc, status.GetFileId(), cond); err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
-	return r.Attrs(timeOf(status)), nil
+	attrs := r.Attrs(timeOf(status))
+	attrs.ETagMD5 = true
+	return attrs, nil
 }
 
 // placeTries bounds how often a write starts again because directories came or went under it.
