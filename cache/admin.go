@@ -48,6 +48,7 @@ func (c *Cache) DropMatching(ctx context.Context, s Scope) (Dropped, error) {
 		st := &c.objects.all[i]
 		st.mu.Lock()
 		st.mu.forgotten = Token(c.objects.clock.Add(1))
+		st.voidMatchingLocked(s)
 		st.mu.Unlock()
 	}
 	var sum Dropped

@@ -37,7 +37,7 @@ func newEnvOn(t testing.TB, engine func(e *env) meta.Engine, change func(*Config
 func newEnvIn(t testing.TB, dir string, engine func(e *env) meta.Engine, change func(*Config)) *env {
 	t.Helper()
 	e := &env{t: t, o: newOrigin(), dir: dir, f: faults.New(nil)}
-	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond}
+	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond, Stall: time.Minute}
 	if change != nil {
 		change(&e.cfg)
 	}

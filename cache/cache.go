@@ -22,6 +22,9 @@
 //	drop     evicted, forgotten or bad: out of the index, dead
 //	remove   with the last user: record filling, unlink, record deleted, space given back
 //
+// The blocks of a write that passes through (intake.go) live outside the index until the upstream has committed, and
+// are recorded as ready only then (publish.go).
+//
 // So at any crash each file has a record, and a record that says ready has its file with the pages it
 // names.
 //
@@ -74,6 +77,7 @@ type Config struct {
 	ReserveFree                 int64   // bytes left free on the disk; 0
 	Policy                      string  // one of Policies; "lru"
 	Unread                      float64 // of Size: prefetched blocks that nobody has read, kept at any rate; 0.15
+	Unpublished                 float64 // of Size: what writes may keep before they are committed, see Intake; 0.125
 	MaxRun                      int64   // bytes of one upstream request; 16 MiB, less when Size is small
 	Ahead                       int     // runs that a reader has under way at most; 4
 	Handles                     int     // open block files; 4096
@@ -86,6 +90,7 @@ type Config struct {
 
 	BootID string        // of the machine; read from the kernel
 	Tick   time.Duration // between two rounds of maintenance; 1 s
+	Stall  time.Duration // what a write may wait for the disk in all, see Intake; 250 ms
 	Probe  time.Duration // from a failure of the disk to the first probe, see breaker.go; 1 s
 
 	Now func() time.Time // the clock of leases and of Entry.Checked; time.Now
@@ -111,8 +116,10 @@ type Cache struct {
 	fileID     atomic.Uint64 // the last one given out
 	leaseEnd   uint64        // file ids of this run are below
 	retry      retries
-	unsure     atomic.Bool // see suspect
-	pinIO      sync.Mutex  // orders the database writes of pins; before mu
+	unsure     atomic.Bool              // see suspect
+	queued     chan struct{}            // holds an element a page that waits in the queue of an intake
+	discard    func(*staging, []staged) // staging.discard, but for tests
+	pinIO      sync.Mutex               // orders the database writes of pins; before mu
 
 	mu struct {
 		sync.Mutex
@@ -120,7 +127,10 @@ type Cache struct {
 		closed   bool
 		limit    int64 // bytes that resident and reserved together may reach: Size, or less on a full disk
 		resident int64 // on disk, dead blocks included
-		reserved int64 // claimed by fills and not yet written
+		reserved int64 // claimed by fills and not yet written, or by intakes and not yet published
+		staged   int64 // of reserved: by intakes; and what of theirs is being removed
+		unseen   int64 // on disk, of reserved: the pages of intakes
+		intakes  map[*Intake]struct{}
 		trash    []*block
 		dirty    []*block // with markUsed
 		fills    map[*fill]struct{}
@@ -129,7 +139,7 @@ type Cache struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	fills  sync.WaitGroup // the goroutines of fills; none is added after closed
+	fills  sync.WaitGroup // the goroutines of fills and intakes; none is added after closed
 	bg     sync.WaitGroup // maintenance and sweep
 	kick   chan struct{}  // wakes maintenance; capacity 1
 }
@@ -159,6 +169,12 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Unread == 0 {
 		cfg.Unread = 0.15
+	}
+	if cfg.Unpublished == 0 {
+		cfg.Unpublished = 0.125
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 250 * time.Millisecond
 	}
 	if cfg.PinLimit == 0 {
 		cfg.PinLimit = min(0.80, cfg.HighWatermark)
@@ -198,6 +214,8 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("cache: pin limit %v is above the high watermark %v", cfg.PinLimit, cfg.HighWatermark)
 	case cfg.Unread < 0 || cfg.Unread > 1:
 		return fmt.Errorf("cache: share of unread blocks %v is not 0..1", cfg.Unread)
+	case cfg.Unpublished < 0 || cfg.Unpublished > 1:
+		return fmt.Errorf("cache: share of unpublished blocks %v is not 0..1", cfg.Unpublished)
 	case newPolicy(cfg.Policy) == nil:
 		return fmt.Errorf("cache: unknown policy %q", cfg.Policy)
 	}
@@ -263,6 +281,8 @@ func open(cfg Config, lock *os.File) (*Cache, error) {
 	c.objects = newObjects(c, cfg.MaxObjects)
 	c.emptyIndex()
 	c.mu.fills = make(map[*fill]struct{})
+	c.mu.intakes = make(map[*Intake]struct{})
+	c.queued, c.discard = make(chan struct{}, queuedPages), (*staging).discard
 	c.mu.limit = cfg.Size
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.meters.capacity.Set(float64(cfg.Size))
@@ -291,6 +311,9 @@ func (c *Cache) Close() error {
 	for f := range c.mu.fills {
 		f.cancel(ErrClosed)
 	}
+	for in := range c.mu.intakes {
+		in.cancel(OutcomeBypassed)
+	}
 	c.mu.Unlock()
 	c.fills.Wait()
 	c.cancel()
@@ -318,6 +341,8 @@ type Stats struct {
 	Leases                       int   // queries with pins
 	Blocks, Versions             int
 	Fills, Readers, Handles      int
+	Unpublished                  int64  // of Reserved: by writes that are not committed
+	Intakes                      int    // such writes
 	Objects                      int    // with metadata in memory
 	OutOfUse                     string // "read,write,records" or some of them, see breaker.go; empty when all works
 }
@@ -334,6 +359,7 @@ func (c *Cache) Stats() Stats {
 	s.Leases = len(c.mu.pins.leases)
 	s.Blocks, s.Versions = c.mu.count, len(c.mu.versions)
 	s.Fills, s.Readers = len(c.mu.fills), c.mu.readers
+	s.Unpublished, s.Intakes = c.mu.staged, len(c.mu.intakes)
 	return s
 }
 

@@ -55,7 +55,7 @@ func (c *Cache) claim(f *fill, to int64, contiguous bool) error {
 		room := c.roomLocked()
 		if need <= room {
 			c.claimLocked(f, to)
-			full := float64(c.mu.resident+c.mu.reserved) > c.cfg.HighWatermark*float64(c.mu.limit)
+			full := c.fullLocked()
 			c.mu.Unlock()
 			if full {
 				c.wakeMaintenance()
@@ -81,6 +81,11 @@ func (c *Cache) noRoom(why string) error {
 
 // roomLocked returns the bytes that may still be reserved.
 func (c *Cache) roomLocked() int64 { return c.mu.limit - c.mu.resident - c.mu.reserved }
+
+// fullLocked reports whether maintenance has to evict.
+func (c *Cache) fullLocked() bool {
+	return float64(c.mu.resident+c.mu.reserved) > c.cfg.HighWatermark*float64(c.mu.limit)
+}
 
 // freePageLocked reports whether nobody has or brings page. b and p are what find returned for it.
 func (c *Cache) freePageLocked(v *version, b *block, p int, page int64) bool {

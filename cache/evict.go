@@ -68,7 +68,7 @@ func (c *Cache) measureDisk() {
 	free = min(free, c.cfg.Size+c.cfg.ReserveFree) // more makes no difference
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.limit = min(c.cfg.Size, max(0, c.mu.resident+free-c.cfg.ReserveFree))
+	c.mu.limit = min(c.cfg.Size, max(0, c.mu.resident+c.mu.unseen+free-c.cfg.ReserveFree))
 }
 
 // evict brings the cache to the low watermark when it is above the high one. On a full disk of which nothing is to

@@ -42,6 +42,7 @@ type origin struct {
 		sync.Mutex
 		data    map[string][]byte
 		version map[string]int
+		drafts  int
 		fetches int
 		bytes   int64
 		ranges  []byterange.Range
@@ -185,7 +186,7 @@ type env struct {
 func newEnv(t testing.TB, change func(*Config)) *env {
 	t.Helper()
 	e := &env{t: t, o: newOrigin(), dir: t.TempDir(), eng: mem.New(), f: faults.New(nil)}
-	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond}
+	e.cfg = Config{Size: 32 << 20, BlockSize: blockLen, MaxRun: 1 << 20, Tick: 10 * time.Millisecond, Probe: 20 * time.Millisecond, Stall: time.Minute}
 	if change != nil {
 		change(&e.cfg)
 	}
@@ -306,7 +307,7 @@ func (e *env) idle() {
 		e.c.mu.Unlock()
 		records := 0
 		err := e.c.db.Blocks(func(*meta.Block, error) error { records++; return nil })
-		return s.Fills == 0 && s.Readers == 0 && trash == 0 && err == nil && records == s.Blocks &&
+		return s.Fills == 0 && s.Readers == 0 && s.Intakes == 0 && trash == 0 && err == nil && records == s.Blocks &&
 			s.Resident == indexed && e.c.guard.sides() == 0 && !e.c.retry.pending()
 	})
 	e.c.mu.Lock()
@@ -315,8 +316,9 @@ func (e *env) idle() {
 	if limit := int64(e.c.cfg.PinLimit * float64(e.c.cfg.Size)); e.c.mu.pins.hard > max(0, limit) || e.c.mu.pins.hard > e.c.mu.resident {
 		e.t.Errorf("%d bytes pinned hard: limit %d, resident %d", e.c.mu.pins.hard, limit, e.c.mu.resident)
 	}
-	if e.c.mu.reserved != 0 {
-		e.t.Errorf("%d bytes are reserved by nobody", e.c.mu.reserved)
+	if e.c.mu.reserved != 0 || e.c.mu.staged != 0 || e.c.mu.unseen != 0 || len(e.c.queued) != 0 {
+		e.t.Errorf("%d bytes are reserved by nobody, %d of them by writes, %d on disk; %d pages are queued",
+			e.c.mu.reserved, e.c.mu.staged, e.c.mu.unseen, len(e.c.queued))
 	}
 	for b := range e.c.mu.all() {
 		if b.refs != 0 || b.use != nil {

@@ -20,7 +20,8 @@ import (
 	"unistore/faults"
 )
 
-// The model test: clients read, overwrite, forget and leave at random, under faults and restarts. The model is
+// The model test: clients read, write through, overwrite behind the cache, forget and leave at random, under faults and
+// restarts. The model is
 // the origin: every byte must be that of the version whose ETag the read was opened with, a short
 // read has an error, and in the end the index, the records and the disk agree.
 //
@@ -56,6 +57,8 @@ type model struct {
 	failed   atomic.Int64
 	reads    atomic.Int64
 	clock    *testClock // of leases
+	kept     atomic.Int64
+	written  atomic.Int64
 	granted  atomic.Int64
 	refused  atomic.Int64
 }
@@ -71,6 +74,7 @@ func runModel(t *testing.T, seed uint64) {
 		c.Handles = 4 + r.IntN(20)
 		c.MaxObjects = stripes * (1 + r.IntN(3))
 		c.PinLimit = .1 + .8*r.Float64()
+		c.Unpublished = .1 + .5*r.Float64()
 		c.Now = m.clock.now
 		c.Policy = Policies[r.IntN(len(Policies))]
 	})
@@ -114,7 +118,8 @@ func runModel(t *testing.T, seed uint64) {
 		m.idle()
 		m.checkDisk()
 	}
-	t.Logf("%d reads, %d failed; %d pins granted, %d refused", m.reads.Load(), m.failed.Load(), m.granted.Load(), m.refused.Load())
+	t.Logf("%d reads, %d failed; %d writes, %d kept; %d pins granted, %d refused", m.reads.Load(), m.failed.Load(),
+		m.written.Load(), m.kept.Load(), m.granted.Load(), m.refused.Load())
 	if n, all := m.failed.Load(), m.reads.Load(); n*2 > all {
 		t.Errorf("%d of %d reads failed", n, all)
 	}
@@ -177,6 +182,39 @@ func (m *model) overwrite(r *rand.Rand, name string) {
 	}
 }
 
+// writeThrough writes an object as the gateway does, and fails at random.
+func (m *model) writeThrough(r *rand.Rand, name string) {
+	m.written.Add(1)
+	w := m.begin(name, 1+r.IntN(3<<19), r.IntN(2) == 0)
+	whole := w.data
+	if r.IntN(4) == 0 { // the client leaves, the upstream refuses, or the body is longer than promised
+		w.data = append(slices.Clip(whole[:r.IntN(len(whole))]), make([]byte, r.IntN(2)*(len(whole)+1))...)
+	}
+	w.pass()
+	if r.IntN(4) == 0 {
+		w.end(false)
+		return
+	}
+	m.mu.Lock()
+	a := m.o.commit(name, whole)
+	if m.versions[name] == nil {
+		m.versions[name] = map[string][]byte{}
+	}
+	m.versions[name][a.ETag] = whole
+	m.mu.Unlock()
+	if r.IntN(2) == 0 { // somebody is told of it before the gateway is
+		m.readSome(r, name)
+	}
+	published := w.in.Publish(a)
+	if published {
+		m.kept.Add(1)
+	}
+	if e, ok := m.c.Stat(keyOf(name)); ok && !published && e.Attrs.ETag == a.ETag && e.Attrs.Size != a.Size {
+		m.t.Errorf("%s is known as %+v, was %+v", name, e.Attrs, a)
+	}
+	w.end(published)
+}
+
 func (m *model) step(r *rand.Rand) {
 	name := m.objects[r.IntN(len(m.objects))]
 	if r.IntN(300) == 0 {
@@ -203,6 +241,8 @@ func (m *model) step(r *rand.Rand) {
 		}
 	case n < 20:
 		m.changePins(r)
+	case n < 30:
+		m.writeThrough(r, name)
 	default:
 		m.readSome(r, name)
 	}

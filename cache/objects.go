@@ -40,9 +40,9 @@ type stripe struct {
 	mu struct {
 		sync.Mutex
 		known     map[Key]*known
-		used      list.List   // of *known, the last used in front
-		forgotten Token       // Tokens up to this one are void
-		writing   map[Key]int // see Overwrite
+		used      list.List        // of *known, the last used in front
+		forgotten Token            // Tokens up to this one are void
+		writing   map[Key]*writers // see Overwrite
 	}
 }
 
@@ -62,7 +62,7 @@ func newObjects(c *Cache, limit int) *objects {
 	o := &objects{c: c, limit: max(1, limit/stripes), seed: maphash.MakeSeed()}
 	for i := range o.all {
 		o.all[i].mu.known = make(map[Key]*known)
-		o.all[i].mu.writing = make(map[Key]int)
+		o.all[i].mu.writing = make(map[Key]*writers)
 	}
 	return o
 }
@@ -199,7 +199,7 @@ func (c *Cache) Learn(k Key, t Token, attrs object.Attrs) bool {
 		return true
 	}
 	evicted := c.objects.addLocked(s, kn)
-	save := kn.worthSaving(old) && (kn.stored || s.mu.writing[k] == 0)
+	save := kn.worthSaving(old) && (kn.stored || s.mu.writing[k] == nil)
 	s.mu.Unlock()
 
 	c.saveObject(s, kn, save, evicted)
@@ -321,6 +321,7 @@ func (c *Cache) forget(k Key) (d Dropped) {
 	e, ok := c.Stat(k)
 	s.mu.Lock()
 	s.mu.forgotten = Token(c.objects.clock.Add(1))
+	s.voidLocked(k)
 	if old := s.mu.known[k]; old != nil && old.elem != nil {
 		s.mu.used.Remove(old.elem)
 	}

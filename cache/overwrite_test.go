@@ -16,7 +16,7 @@ func TestOverwrite(t *testing.T) {
 			c.Learn(k, c.Begin(k), attrs("old", true))
 		}, false},
 		{"learned while another write goes on", func(c *Cache, done func()) {
-			second := c.Overwrite(k)
+			second := c.Overwrite(k).Done
 			c.Forget(k)
 			second()
 			second()
@@ -31,7 +31,7 @@ func TestOverwrite(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := newEnv(t, nil)
 			e.c.Learn(k, e.c.Begin(k), attrs("old", true))
-			done := e.c.Overwrite(k)
+			done := e.c.Overwrite(k).Done
 			e.c.Forget(k)
 			test.do(e.c, done)
 			if _, ok := e.c.Stat(k); !ok {

@@ -53,12 +53,15 @@ func (c *Cache) resync(sides side) error {
 	return nil
 }
 
-// endFills ends all fills, whose readers go on around the cache, and waits for them. None begins while a side
-// is out of use.
+// endFills ends all fills, whose readers go on around the cache, and all intakes, and waits for them. None begins
+// while a side is out of use.
 func (c *Cache) endFills() {
 	c.mu.Lock()
 	for f := range c.mu.fills {
 		f.cancel(errBypassed)
+	}
+	for in := range c.mu.intakes {
+		in.cancel(OutcomeBypassed)
 	}
 	c.mu.Unlock()
 	c.fills.Wait()

@@ -32,14 +32,7 @@ func (c *Cache) prepare(key Key, b *block) (*handle, error) {
 		}
 	}
 	c.cfg.Faults.Point(key.point("cache.intent"))
-	ref := device.Ref{ID: b.fileID, Scope: key.scope()}
-	hd, err := c.handles.get(ref, fresh)
-	if fresh && errors.Is(err, fs.ErrExist) {
-		// An orphan that a lost database has left and the sweep has not reached.
-		if err = c.dev.Remove(b.fileID); err == nil {
-			hd, err = c.handles.get(ref, true)
-		}
-	}
+	hd, err := c.openBlock(key, b.fileID, fresh)
 	switch {
 	case errors.Is(err, errHandles):
 		c.survived(kindHandles, err)
@@ -53,6 +46,19 @@ func (c *Cache) prepare(key Key, b *block) (*handle, error) {
 		c.drop(b, reasonError) // a record without a file
 	}
 	return nil, fmt.Errorf("%w: %w", errAround, err)
+}
+
+// openBlock opens the file of a block whose intent is recorded. A fresh one is made.
+func (c *Cache) openBlock(key Key, fileID uint64, fresh bool) (*handle, error) {
+	ref := device.Ref{ID: fileID, Scope: key.scope()}
+	hd, err := c.handles.get(ref, fresh)
+	if fresh && errors.Is(err, fs.ErrExist) {
+		// An orphan that a lost database has left and the sweep has not reached.
+		if err = c.dev.Remove(fileID); err == nil {
+			hd, err = c.handles.get(ref, true)
+		}
+	}
+	return hd, err
 }
 
 // intend writes the record that b is being filled. The caller holds u.io.

@@ -122,7 +122,7 @@ type Route struct {
 	Bucket    string // on the upstream; empty: the client's name
 	Prefix    string // put before every key
 	Freshness Freshness
-	Write     string // bypass
+	Write     string // bypass, cache
 }
 
 // Freshness is how long what is known of an object may be believed.

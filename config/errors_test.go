@@ -133,8 +133,7 @@ func TestErrors(t *testing.T) {
 		{"mirror", goodUpstream + "buckets:\n  abc: {upstream: {mirror: [d, e]}}\n", []string{`f.yaml:3: buckets.abc.upstream.mirror: two upstreams on one route are not supported by this version; name one: "upstream: NAME"`}},
 		{"failover", goodUpstream + "buckets:\n  abc:\n    upstream: {hedge: p95, failover: [d, e]}\n", []string{`f.yaml:4: buckets.abc.upstream.failover: two upstreams on one route are not supported by this version; name one: "upstream: NAME"`}},
 		{"freshness", goodUpstream + "buckets:\n  abc: {upstream: d, freshness: forever}\n", []string{`f.yaml:3: buckets.abc.freshness: "forever" is neither immutable, revalidate nor a duration such as 60s`}},
-		{"write", goodUpstream + "buckets:\n  abc: {upstream: d, write: cache}\n", []string{`f.yaml:3: buckets.abc.write: "cache" is not supported by this version; allowed is bypass`}},
-		{"write unknown", goodUpstream + "buckets:\n  abc: {upstream: d, write: back}\n", []string{`f.yaml:3: buckets.abc.write: "back" is unknown; allowed is bypass`}},
+		{"write unknown", goodUpstream + "buckets:\n  abc: {upstream: d, write: back}\n", []string{`f.yaml:3: buckets.abc.write: "back" is unknown; allowed: bypass, cache`}},
 
 		{"faults off", "\nfaults: [{name: upstream.reset}]\n", []string{`f.yaml:2: faults: faults are injected only by serve --enable-faults`}},
 		{"fault without name", "faults:\n  - {delay: 1s}\n", []string{`f.yaml:1: faults: faults are`, `f.yaml:2: faults[0]: name is missing`}},

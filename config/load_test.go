@@ -96,7 +96,7 @@ upstreams:
   dflt: {type: s3}
   disk: {type: local, root: /data/objects, min_part: 64KiB}
 buckets:
-  warehouse: {upstream: aws, bucket: prod-warehouse, prefix: a/b/, freshness: immutable, write: bypass}
+  warehouse: {upstream: aws, bucket: prod-warehouse, prefix: a/b/, freshness: immutable, write: cache}
   "tmp-*": {upstream: dflt, freshness: revalidate}
   "*":       {upstream: disk, freshness: 10m}
 faults:
@@ -136,7 +136,7 @@ func TestFullFile(t *testing.T) {
 			"disk": {Type: "local", Root: "/data/objects", MinPart: 65536, Timeout: 30 * time.Second, MaxConnections: 256, Retries: 2},
 		},
 		Buckets: []Route{
-			{Name: "warehouse", Upstream: "aws", Bucket: "prod-warehouse", Prefix: "a/b/", Freshness: Freshness{Immutable: true}, Write: "bypass"},
+			{Name: "warehouse", Upstream: "aws", Bucket: "prod-warehouse", Prefix: "a/b/", Freshness: Freshness{Immutable: true}, Write: "cache"},
 			{Name: "tmp-*", Upstream: "dflt", Freshness: Freshness{Revalidate: true}, Write: "bypass"},
 			{Name: "*", Upstream: "disk", Freshness: Freshness{TTL: 10 * time.Minute}, Write: "bypass"},
 		},

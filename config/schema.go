@@ -153,15 +153,7 @@ func (r *raw) route(e entry) []field {
 		checked("bucket", &t.Bucket, checkBucket),
 		checked("prefix", &t.Prefix, checkPrefix),
 		{name: "freshness", text: func(s string) (err error) { t.Freshness, err = ParseFreshness(s); return err }},
-		{name: "write", text: func(s string) error {
-			switch s {
-			case "bypass":
-				return nil
-			case "cache":
-				return errors.New("is not supported by this version; allowed is bypass")
-			}
-			return errors.New("is unknown; allowed is bypass")
-		}},
+		oneOf("write", &t.Write, "bypass", "cache"),
 	}
 }
 

@@ -35,7 +35,8 @@ type Options struct {
 	Version string
 	Memory  int64 // that the process may take, in bytes; 0: any number
 
-	now func() time.Time // of freshness and leases; nil: time.Now
+	now   func() time.Time // of freshness and leases; nil: time.Now
+	stall time.Duration    // what a write may wait for the cache's disk; 0: the cache's default
 }
 
 // Gateway is the whole of UniStore in one process. New builds it, Run serves until its context ends and frees
@@ -147,7 +148,7 @@ func (g *Gateway) openCache() error {
 		HighWatermark: c.HighWatermark, LowWatermark: c.LowWatermark, ReserveFree: c.ReserveFree, Scrub: c.Scrub,
 		PinLimit: pinLimit(c.PinLimit), Policy: c.Policy,
 		Handles: g.files.handles, DB: db, Metrics: g.metrics, Log: g.log, Faults: g.faults,
-		Now: g.opts.now,
+		Now: g.opts.now, Stall: g.opts.stall,
 	})
 	if err != nil {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)

@@ -58,7 +58,7 @@ func startGateway(t *testing.T, dir string, change func(*config.Config)) *testGa
 		log = zerolog.New(zerolog.NewTestWriter(t))
 	}
 	tg := &testGateway{}
-	g, err := New(t.Context(), cfg, Options{Log: log, Version: "test", now: tg.now})
+	g, err := New(t.Context(), cfg, Options{Log: log, Version: "test", now: tg.now, stall: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

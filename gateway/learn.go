@@ -78,8 +78,8 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 	tooOld := force || t.route.Freshness.Revalidate
 	why := ""
 	for {
-		known, ok := l.cache.Stat(ck)
-		ok = ok && known.Attrs.HeadersKnown
+		known, found := l.cache.Stat(ck)
+		ok := found && known.Attrs.HeadersKnown
 		fresh := ok && t.fresh(known.Checked, l.now())
 		if fresh && !force {
 			return learned{attrs: known.Attrs, release: func() {}}, nil
@@ -88,10 +88,14 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 		f, lead := l.join(ck)
 		if lead {
 			var old *object.Attrs
-			if ok {
+			ask := want
+			switch {
+			case ok:
 				old = &known.Attrs
+			case found && want != nil && l.holds(ck, known.Attrs, *want):
+				ask = nil // only the headers are missing
 			}
-			out, err := l.lead(ctx, f, t, key, want, old)
+			out, err := l.lead(ctx, f, t, key, ask, old)
 			out.why = why
 			return out, err
 		}
@@ -114,6 +118,12 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 			return learned{asked: true, why: why, joined: true}, err
 		}
 	}
+}
+
+// holds reports whether all bytes of want are in the cache.
+func (l *learner) holds(ck cache.Key, attrs object.Attrs, want byterange.Spec) bool {
+	r, err := want.Resolve(attrs.Size)
+	return err == nil && l.cache.Resident(ck, attrs, []byterange.Range{r}) == r.Len
 }
 
 // whyAsk says why the upstream is asked about an object.
@@ -144,10 +154,15 @@ func (l *learner) forget(ck cache.Key) { l.drop(ck) }
 
 // drop is forget, and says what there was.
 func (l *learner) drop(ck cache.Key) cache.Dropped {
-	l.mu.Lock()
-	delete(l.mu.flights, ck)
-	l.mu.Unlock()
+	l.detach(ck)
 	return l.cache.Drop(ck)
+}
+
+// detach keeps whoever asks from now on from joining a flight that is under way.
+func (l *learner) detach(ck cache.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.mu.flights, ck)
 }
 
 // dropMatching drops every object in scope, as drop does.
@@ -161,13 +176,38 @@ func (l *learner) dropMatching(ctx context.Context, scope cache.Scope) (cache.Dr
 // overwriting forgets an object that is about to be written, and once more when the returned func runs. Before, so
 // that a crash just after the upstream's commit leaves nothing old to serve; after, because reads
 // meanwhile may have learned the old version. A failed write counts: it may have happened.
-func (l *learner) overwriting(ck cache.Key) (done func()) {
-	end := l.cache.Overwrite(ck)
+func (l *learner) overwriting(ck cache.Key) (done func()) { return l.write(ck).done }
+
+// write is overwriting for a write whose bytes may be published.
+func (l *learner) write(ck cache.Key) *overwrite {
+	w := &overwrite{l: l, ck: ck, writing: l.cache.Overwrite(ck)}
 	l.forget(ck)
-	return func() {
-		l.forget(ck)
-		end()
+	return w
+}
+
+// overwrite is a write of an object under way.
+type overwrite struct {
+	l         *learner
+	ck        cache.Key
+	writing   *cache.Writing
+	published bool
+}
+
+// publish makes what in has kept, and attrs, what is known of the object, if it can. in may be nil. Whoever asks from
+// now on does not join a flight that started before.
+func (w *overwrite) publish(in *cache.Intake, attrs object.Attrs) {
+	if in == nil {
+		return
 	}
+	w.l.detach(w.ck)
+	w.published = in.Publish(attrs)
+}
+
+func (w *overwrite) done() {
+	if !w.published {
+		w.l.forget(w.ck)
+	}
+	w.writing.Done()
 }
 
 // lead asks the upstream. The flight stays until release, also on failure.

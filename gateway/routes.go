@@ -66,6 +66,9 @@ func (t target) open(ctx context.Context, key string, opts upstream.OpenOptions,
 	return stream, nil
 }
 
+// keepsWrites reports whether what is written through the route is kept in the cache.
+func (t target) keepsWrites() bool { return t.route.Write == "cache" }
+
 // fresh reports whether what was confirmed at checked may still be believed at now.
 func (t target) fresh(checked, now time.Time) bool {
 	f := t.route.Freshness

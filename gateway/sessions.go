@@ -67,6 +67,7 @@ func (s *service) completeOnce(ctx context.Context, t target, up upstream.Upload
 		}
 	}
 	defer s.learner.overwriting(cache.Key{Upstream: t.store.Name(), Bucket: up.Bucket, Key: up.Key})()
+	s.unseen(t)
 	entry.Completing(what.req.Parts)
 	attrs, err := s.completeAt(ctx, t, up, what.req)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"unistore/cache"
 	"unistore/object"
 	"unistore/s3api"
 	"unistore/upstream"
@@ -86,8 +87,7 @@ func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api
 	if err := conditionable(t, op.IfMatch, op.IfNoneMatch); err != nil {
 		return nil, err
 	}
-	defer s.learner.overwriting(t.cacheKey(op.Key))()
-	attrs, err := s.uploader.Put(ctx, t.store, t.loc(op.Key), upstream.PutRequest{
+	attrs, err := s.write(ctx, t, op.Key, upstream.PutRequest{
 		Body: body, Size: body.Size, Headers: typed(op.Headers),
 		Checksum: body.Checksum, Trailing: body.Trailing, TrailingAlgorithm: body.TrailingAlgorithm, MD5: body.MD5,
 		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
@@ -105,6 +105,32 @@ func onTheWay(err error) error {
 		return err
 	}
 	return upstream.Errorf(upstream.Corrupted, "Put", "%w", err)
+}
+
+// write stores req at the upstream. On a route with "write: cache" what passes is kept, and read from the
+// cache once the upstream has committed.
+func (s *service) write(ctx context.Context, t target, key string, req upstream.PutRequest) (object.Attrs, error) {
+	w := s.learner.write(t.cacheKey(key))
+	defer w.done()
+	var in *cache.Intake
+	if t.keepsWrites() {
+		in = s.cache.Intake(w.writing, req.Size)
+	}
+	defer in.Drop(cache.OutcomeFailed)
+	req.Body = in.Tee(req.Body)
+	attrs, err := s.uploader.Put(ctx, t.store, t.loc(key), req)
+	if err == nil {
+		w.publish(in, attrs)
+	}
+	return attrs, err
+}
+
+// unseen counts a write whose bytes do not pass through in order: a copy inside the store, or the parts of a client's
+// upload, whose places in the object are not known before it is completed.
+func (s *service) unseen(t target) {
+	if t.keepsWrites() {
+		s.cache.CountUnseen()
+	}
 }
 
 // typed gives an object without a media type the one that S3 gives it; stores have defaults of their own.
@@ -247,9 +273,10 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 	if attrs.Size > maxPut {
 		return nil, errCopyTooLarge()
 	}
-	defer s.learner.overwriting(t.cacheKey(op.Key))()
 	var out object.Attrs
 	if src.store == t.store {
+		defer s.learner.overwriting(t.cacheKey(op.Key))()
+		s.unseen(t)
 		out, err = t.store.Copy(ctx, t.loc(op.Key), upstream.CopyRequest{
 			Source: src.loc(op.Source.Key), SourceVersion: op.Source.VersionID, SourceIfMatch: attrs.ETag,
 			Replace: op.Replace, Headers: typed(op.Headers),
@@ -314,7 +341,7 @@ func (s *service) copyThrough(ctx context.Context, src, dst target, op s3api.Cop
 	if op.Replace {
 		headers = typed(op.Headers)
 	}
-	out, err := s.uploader.Put(ctx, dst.store, dst.loc(op.Key), upstream.PutRequest{
+	out, err := s.write(ctx, dst, op.Key, upstream.PutRequest{
 		Body: stream.Body, Size: stream.Attrs.Size, Headers: headers,
 		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
 	})

@@ -19,6 +19,7 @@ type Metrics struct {
 	CacheBytes     *prometheus.GaugeVec   // state: capacity|resident|pinned|prefetched|reserved
 	CacheServed    *prometheus.CounterVec // source: cache|fill|bypass
 	CacheReads     *prometheus.CounterVec // result: hit|partial|miss|bypass
+	CacheWrites    *prometheus.CounterVec // outcome: kept, or why the bytes of a write were not
 	RouteBytes     *prometheus.CounterVec // route: names of the configuration; kind: fetched|served
 	CacheEvictions *prometheus.CounterVec // reason
 	CacheFillBytes *prometheus.CounterVec // cause
@@ -64,6 +65,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		CacheBytes:     b.gauges("unistore_cache_bytes", "Cache space by state.", "state"),
 		CacheServed:    b.counters("unistore_cache_served_bytes_total", "Bytes sent to clients by where they came from.", "source"),
 		CacheReads:     b.counters("unistore_cache_reads_total", "Reads by result.", "result"),
+		CacheWrites:    b.counters("unistore_cache_writes_total", "Writes to routes that keep what is written (write: cache), by what became of the bytes in the cache.", "outcome"),
 		RouteBytes:     b.counters("unistore_route_bytes_total", "Bytes of objects read through a route: fetched from its upstream, and served to clients.", "route", "kind"),
 		CacheEvictions: b.counters("unistore_cache_evictions_total", "Blocks dropped by reason.", "reason"),
 		CacheFillBytes: b.counters("unistore_cache_fill_bytes_total", "Bytes fetched from upstreams into the cache by cause.", "cause"),
