@@ -44,13 +44,12 @@ func (in *Intake) run() {
 	in.blocks = nil
 	in.c.countOutcome(why)
 	in.cancel(why)
-	in.c.mu.Lock()
-	delete(in.c.mu.intakes, in)
-	in.c.spaceLocked()
-	in.c.mu.Unlock()
 	in.kept = why == OutcomeKept
 	close(in.ended)
 	in.drain()
+	in.c.mu.Lock()
+	defer in.c.mu.Unlock()
+	delete(in.c.mu.intakes, in)
 }
 
 // store writes pages until there is an Outcome, or all have come.

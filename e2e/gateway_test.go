@@ -116,6 +116,7 @@ func s3YAML(endpoint, key, secret string) string {
 type setup struct {
 	upstreams string // YAML under upstreams:, of one upstream named up
 	freshness string // of the one route; 60s
+	write     string // of the one route; bypass
 	cache     string // YAML keys of cache: besides dir; size: 4GiB, reserve_free: 100MiB
 	cacheDir  string // cache/ beside the configuration
 	extra     string // YAML at the end of the configuration
@@ -155,9 +156,9 @@ credentials:
 cache: {dir: %q, %s}
 upstreams:
 %sbuckets:
-  "*": {upstream: up, freshness: %s, write: bypass}
+  "*": {upstream: up, freshness: %s, write: %s}
 %s`, g.s3, g.admin, accessKey, secretKey, g.cacheDir, cmp.Or(s.cache, "size: 4GiB, reserve_free: 100MiB"),
-		s.upstreams, cmp.Or(s.freshness, "60s"), s.extra)
+		s.upstreams, cmp.Or(s.freshness, "60s"), cmp.Or(s.write, "bypass"), s.extra)
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

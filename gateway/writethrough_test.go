@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +72,11 @@ func TestAReadAfterAWriteAsksNobody(t *testing.T) {
 			if got := g.outcomes(cache.OutcomeKept); got != 2*len(sizes) {
 				t.Errorf("%d of %d writes kept", got, 2*len(sizes))
 			}
-			for range 2 {
+			for _, restarted := range []bool{false, true} {
+				if restarted {
+					g.stop()
+					g = start()
+				}
 				before := g.upstreamCalls("Open", "Stat")
 				for i, size := range sizes {
 					key := fmt.Sprint("k", i)
@@ -87,8 +93,6 @@ func TestAReadAfterAWriteAsksNobody(t *testing.T) {
 					t.Errorf("%v upstream requests", n)
 				}
 				g.settled()
-				g.stop()
-				g = start()
 			}
 		})
 	}
@@ -125,8 +129,8 @@ func TestAReadAfterAWriteToATerseStore(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		dir := t.TempDir()
 		g := startGateway(t, dir, keepWrites)
-		g.stores["disk"] = upstream.NewStore("disk", terse{newLocal(t, dir)}, upstream.StoreConfig{Metrics: g.metrics})
 		g.bucket("data")
+		g.stores["disk"] = upstream.NewStore("disk", terse{newLocal(t, dir)}, upstream.StoreConfig{Metrics: g.metrics})
 		body := bytesOf(1, 3<<20+5)
 		g.put("data", "k", body)
 		if restart {
@@ -374,11 +378,12 @@ func TestAnUpstreamThatIsDownUnderRetries(t *testing.T) {
 }
 
 // 16 readers of an object that is overwritten all the time: each gets one version whole, or a body that is cut.
+// UNISTORE_TEST_OVERWRITES is how often.
 func TestReadersOfAnObjectThatIsOverwritten(t *testing.T) {
 	const readers = 16
-	writes := 500
-	if testing.Short() {
-		writes = 50
+	writes := 60
+	if n, err := strconv.Atoi(os.Getenv("UNISTORE_TEST_OVERWRITES")); err == nil {
+		writes = n
 	}
 	for _, mode := range []string{"bypass", "cache"} {
 		t.Run(mode, func(t *testing.T) {
