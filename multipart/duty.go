@@ -188,7 +188,7 @@ func (s *Sweeper) heal(ctx context.Context) {
 			return // the database is out of order: another time
 		}
 		if !has {
-			e.save("an upload", false, func(*meta.Upload) {})
+			e.save("an upload", func(*meta.Upload) {})
 		}
 	}
 }

@@ -38,8 +38,8 @@ func (e *Entry) labelLocked() string {
 	return StateOpen
 }
 
-// save changes the entry and writes its record; sync as in meta.Engine.Apply. An entry that is gone stays it.
-func (e *Entry) save(what string, sync bool, change func(*meta.Upload)) {
+// save changes the entry and writes its record. An entry that is gone stays it.
+func (e *Entry) save(what string, change func(*meta.Upload)) {
 	e.io.Lock()
 	defer e.io.Unlock()
 	e.j.mu.Lock()
@@ -57,7 +57,7 @@ func (e *Entry) save(what string, sync bool, change func(*meta.Upload)) {
 	e.j.mu.Unlock()
 	var ch meta.Changes
 	ch.PutUpload(&rec)
-	e.j.write(what, &ch, sync)
+	e.j.write(what, &ch)
 }
 
 // Opened says that the store has given the upload its id.
@@ -65,7 +65,7 @@ func (e *Entry) Opened(id string) {
 	if e == nil {
 		return
 	}
-	e.save("an upload", false, func(u *meta.Upload) {
+	e.save("an upload", func(u *meta.Upload) {
 		u.ID, u.State = id, meta.UploadOpen
 		e.live = u.Kind == meta.UploadPut
 		e.j.mu.named[uploadName{u.At, id}] = e
@@ -92,7 +92,7 @@ func (e *Entry) Failed(err error) {
 	if other == nil {
 		other = e
 	}
-	other.save("an intent", false, func(u *meta.Upload) { u.Last = now })
+	other.save("an intent", func(u *meta.Upload) { u.Last = now })
 	if other != e { // retries of one key are one orphan
 		e.Gone()
 	}
@@ -120,7 +120,7 @@ func (e *Entry) Part(p upstream.Part) {
 	}
 	var ch meta.Changes
 	ch.PutUploadPart(number, meta.UploadPart{Number: p.Number, Size: p.Size, ETag: p.ETag})
-	e.j.write("a part", &ch, false)
+	e.j.write("a part", &ch)
 }
 
 // Completing says that the store is about to be asked to make the object of parts.
@@ -129,7 +129,7 @@ func (e *Entry) Completing(parts []upstream.Part) {
 		return
 	}
 	digest, now := digestOf(parts), e.j.cfg.Now()
-	e.save("a completion", false, func(u *meta.Upload) {
+	e.save("a completion", func(u *meta.Upload) {
 		if u.State != meta.UploadCompleted {
 			u.State, u.Parts, u.Ended = meta.UploadCompleting, digest, now
 			e.settled = false
@@ -161,7 +161,7 @@ func (e *Entry) Refused(err error) {
 
 // reopen takes back Completing.
 func (e *Entry) reopen() {
-	e.save("a completion", false, func(u *meta.Upload) {
+	e.save("a completion", func(u *meta.Upload) {
 		if u.State == meta.UploadCompleting {
 			u.State, u.Parts, u.Ended = meta.UploadOpen, [32]byte{}, time.Time{}
 		}
@@ -178,7 +178,7 @@ func (e *Entry) Completed(attrs object.Attrs) {
 		return
 	}
 	now := e.j.cfg.Now()
-	e.save("a completion", false, func(u *meta.Upload) {
+	e.save("a completion", func(u *meta.Upload) {
 		if u.State != meta.UploadCompleting {
 			return
 		}
@@ -197,7 +197,7 @@ func (e *Entry) Abandoned() {
 	if e == nil {
 		return
 	}
-	e.save("an upload", false, func(*meta.Upload) { e.live = false })
+	e.save("an upload", func(*meta.Upload) { e.live = false })
 	e.j.wake()
 }
 
@@ -237,7 +237,7 @@ func (e *Entry) forgetLocked() {
 func (e *Entry) deleteRecord() {
 	var ch meta.Changes
 	ch.DeleteUpload(e.up.Number)
-	if e.j.write("an end", &ch, false) {
+	if e.j.write("an end", &ch) {
 		e.discardParts()
 	}
 }

@@ -109,7 +109,7 @@ func (j *Journal) load() error {
 	for _, number := range bad {
 		var ch meta.Changes
 		ch.DeleteUpload(number)
-		j.write("delete a damaged record", &ch, false)
+		j.write("delete a damaged record", &ch)
 	}
 	j.countResumed()
 	if len(bad) > 0 {
@@ -163,7 +163,8 @@ func (j *Journal) Begin(kind meta.UploadKind, at meta.ObjectKey) *Entry {
 	j.mu.entries[u.Number] = e
 	j.meterLocked(e.labelLocked(), 1)
 	j.mu.Unlock()
-	e.save("an intent", true, func(*meta.Upload) {})
+	e.save("an intent", func(*meta.Upload) {})
+	j.sync()
 	return e
 }
 
@@ -218,12 +219,22 @@ func nameOfUpload(store string, up upstream.Upload) uploadName {
 	return uploadName{meta.ObjectKey{Upstream: store, Bucket: up.Bucket, Key: up.Key}, up.ID}
 }
 
-// write applies changes; a failure is counted and logged. It reports success.
-func (j *Journal) write(what string, ch *meta.Changes, sync bool) bool {
+// sync makes what was written durable; a failure is counted and logged.
+func (j *Journal) sync() {
+	if j.cfg.DB == nil {
+		return
+	}
+	if err := j.cfg.DB.Sync(); err != nil {
+		j.failed("an intent", err)
+	}
+}
+
+// write applies changes, which are not synced; a failure is counted and logged. It reports success.
+func (j *Journal) write(what string, ch *meta.Changes) bool {
 	if j.cfg.DB == nil {
 		return true
 	}
-	err := j.cfg.DB.Write(ch, sync)
+	err := j.cfg.DB.Write(ch, false)
 	if err != nil {
 		j.failed(what, err)
 	}
