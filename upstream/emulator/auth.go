@@ -98,20 +98,27 @@ func (e *Emulator) verifyDated(c *call, d dated) *failure {
 		return f
 	}
 	date, own := c.r.Header.Get("Date"), e.header(c, "date")
-	line := date
 	if own != "" {
-		date, line = own, own
-		if d.shadowed {
-			line = ""
-		}
+		date = own
 	}
 	if f := e.fresh(http.ParseTime(date)); f != nil {
 		return f
 	}
-	h := c.r.Header
+	return same(signature, e.expected(c, d, secret))
+}
+
+// expected is the signature that c should have.
+func (e *Emulator) expected(c *call, d dated, secret string) string {
+	h, line, own := c.r.Header, c.r.Header.Get("Date"), e.header(c, "date")
+	if own != "" {
+		line = own
+		if d.shadowed {
+			line = ""
+		}
+	}
 	text := strings.Join([]string{c.r.Method, h.Get("Content-Md5"), h.Get("Content-Type"), line, ""}, "\n") +
 		e.vendorLines(h) + d.resource + c.subresources(d.signed)
-	return same(signature, base64.StdEncoding.EncodeToString(macSHA1(secret, text)))
+	return base64.StdEncoding.EncodeToString(macSHA1(secret, text))
 }
 
 // pair is one header line or parameter that is signed.

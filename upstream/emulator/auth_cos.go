@@ -30,19 +30,28 @@ func verifyCOS(e *Emulator, c *call) *failure {
 	if f := e.freshCOS(fields["q-key-time"]); f != nil {
 		return f
 	}
-	headers, f := cosHeaders(c, fields["q-header-list"])
+	want, f := expectedCOS(c, fields, secret)
 	if f != nil {
 		return f
 	}
+	return same(fields["q-signature"], want)
+}
+
+// expectedCOS is the signature that c should have.
+func expectedCOS(c *call, fields map[string]string, secret string) (string, *failure) {
+	headers, f := cosHeaders(c, fields["q-header-list"])
+	if f != nil {
+		return "", f
+	}
 	params, f := cosParams(c, fields["q-url-param-list"])
 	if f != nil {
-		return f
+		return "", f
 	}
 	request := strings.ToLower(c.r.Method) + "\n" + c.r.URL.Path + "\n" + params + "\n" + headers + "\n"
 	hashed := sha1.Sum([]byte(request))
 	text := "sha1\n" + fields["q-sign-time"] + "\n" + hex.EncodeToString(hashed[:]) + "\n"
 	key := hex.EncodeToString(macSHA1(secret, fields["q-key-time"]))
-	return same(fields["q-signature"], hex.EncodeToString(macSHA1(key, text)))
+	return hex.EncodeToString(macSHA1(key, text)), nil
 }
 
 // freshCOS checks a validity "START;END" in Unix seconds.

@@ -50,14 +50,19 @@ func verifyOSS(e *Emulator, c *call) *failure {
 	if !strings.HasPrefix(date, a.day) || (e.cfg.Region != "" && a.region != e.cfg.Region) {
 		return fail(http.StatusForbidden, "SignatureDoesNotMatch", "Invalid signing date or region in Authorization header.")
 	}
-	scope := strings.Join([]string{a.day, a.region, "oss", ossRequest}, "/")
+	return same(a.signature, a.expected(c, secret))
+}
+
+// expected is the signature that c should have.
+func (a ossAuthorization) expected(c *call, secret string) string {
+	steps := []string{a.day, a.region, "oss", ossRequest}
 	hashed := sha256.Sum256([]byte(canonicalOSS(c, a.additional)))
-	text := strings.Join([]string{ossV4, date, scope, hex.EncodeToString(hashed[:])}, "\n")
+	text := strings.Join([]string{ossV4, c.r.Header.Get("x-oss-date"), strings.Join(steps, "/"), hex.EncodeToString(hashed[:])}, "\n")
 	key := []byte("aliyun_v4" + secret)
-	for _, step := range []string{a.day, a.region, "oss", ossRequest} {
+	for _, step := range steps {
 		key = macSHA256(key, step)
 	}
-	return same(a.signature, hex.EncodeToString(macSHA256(key, text)))
+	return hex.EncodeToString(macSHA256(key, text))
 }
 
 type ossAuthorization struct {
