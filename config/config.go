@@ -96,12 +96,13 @@ type Uploads struct {
 
 // Upstream is one store. Which fields matter depends on Type.
 type Upstream struct {
-	Type      string // s3, local, hdfs (mem: tests only, never from a file)
+	Type      string // s3, obs, cos, local, hdfs (mem: tests only, never from a file)
 	Region    string
 	Endpoint  string
 	PathStyle bool
 	AccessKey string
 	SecretKey Secret
+	AppID     string   // cos: what ends the names of buckets; empty: routes name it
 	Root      string   // local, hdfs: the directory
 	NameNodes []string // hdfs: host:port of each
 	User      string   // hdfs: whom the cluster takes us for; empty: unistore

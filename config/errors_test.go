@@ -100,14 +100,23 @@ func TestErrors(t *testing.T) {
 		{"upstreams empty", "upstreams: {}\n", []string{
 			`f.yaml:1: upstreams: is empty; name at least one upstream, or remove the key for the default`,
 		}},
-		{"type missing", "upstreams:\n  d: {root: /d}\n", []string{`f.yaml:2: upstreams.d.type: type is missing; allowed are hdfs, local, oss, s3`}},
-		{"type unknown", "upstreams:\n  d: {type: locale}\n", []string{`f.yaml:2: upstreams.d.type: "locale" is unknown (did you mean "local"?); allowed are hdfs, local, oss, s3`}},
+		{"type missing", "upstreams:\n  d: {root: /d}\n", []string{`f.yaml:2: upstreams.d.type: type is missing; allowed are cos, hdfs, local, obs, oss, s3`}},
+		{"type unknown", "upstreams:\n  d: {type: locale}\n", []string{`f.yaml:2: upstreams.d.type: "locale" is unknown (did you mean "local"?); allowed are cos, hdfs, local, obs, oss, s3`}},
 		{"min_part zero", "upstreams:\n  d: {type: local, root: /d, min_part: 0}\n", []string{`f.yaml:2: upstreams.d.min_part: "0" must be at least 1`}},
-		{"type mem", "upstreams:\n  d: {type: mem}\n", []string{`f.yaml:2: upstreams.d.type: "mem" is unknown; allowed are hdfs, local, oss, s3`}},
-		{"types of later versions", "upstreams:\n  a: {type: local, root: /a}\n  b: {type: obs}\n  c: {type: cos}\nbuckets: {'*': {upstream: a}}\n", []string{
-			`f.yaml:3: upstreams.b.type: "obs" is not supported by this version; allowed are hdfs, local, oss, s3`,
-			`f.yaml:4: upstreams.c.type: "cos" is not supported by this version; allowed are hdfs, local, oss, s3`,
+		{"type mem", "upstreams:\n  d: {type: mem}\n", []string{`f.yaml:2: upstreams.d.type: "mem" is unknown; allowed are cos, hdfs, local, obs, oss, s3`}},
+		{"obs and cos bare", "upstreams:\n  b: {type: obs}\n  c: {type: cos}\nbuckets: {'*': {upstream: b}}\n", []string{
+			`f.yaml:2: upstreams.b.access_key: access_key and secret_key (or secret_key_file) are needed`,
+			`f.yaml:2: upstreams.b.endpoint: endpoint is missing, such as https://obs.cn-north-4.myhuaweicloud.com`,
+			`f.yaml:3: upstreams.c.access_key: access_key and secret_key (or secret_key_file) are needed`,
+			`f.yaml:3: upstreams.c.region: region is missing, such as ap-guangzhou (or an endpoint)`,
 		}},
+		{"obs and cos by address", "upstreams:\n  b: {type: obs, access_key: a, secret_key: " + planted + ",\n    endpoint: 'http://127.0.0.1:1'}\n" +
+			"  c: {type: cos, access_key: a, secret_key: " + planted + ",\n    app_id: x1,\n    endpoint: 'http://[::1]:1'}\nbuckets: {'*': {upstream: b}}\n", []string{
+			`f.yaml:3: upstreams.b.endpoint: must be a host name: buckets are addressed as BUCKET.HOST`,
+			`f.yaml:5: upstreams.c.app_id: must be the digits that end the names of the account's buckets`,
+			`f.yaml:6: upstreams.c.endpoint: must be a host name: buckets are addressed as BUCKET.HOST`,
+		}},
+		{"app_id elsewhere", "upstreams:\n  d: {type: s3,\n    app_id: 1}\n", []string{`f.yaml:3: upstreams.d.app_id: is not a key of the type s3`}},
 		{"upstream name", "upstreams: {D d: {type: local, root: /d}}\n", []string{`f.yaml:1: upstreams.D d: is no name for an upstream; allowed are 32 lower-case letters, digits, '-' and '_'`}},
 		{"key of another type", "upstreams:\n  d: {type: local, root: /d,\n    endpoint: 'http://x'}\n", []string{`f.yaml:3: upstreams.d.endpoint: is not a key of the type local`}},
 		{"no NameNodes", "upstreams:\n  d: {type: hdfs,\n    root: /u}\n", []string{`f.yaml:2: upstreams.d.namenodes: namenodes is missing: the addresses of the cluster's NameNodes`}},

@@ -81,19 +81,12 @@ func checkBucket(s string) error {
 	return nil
 }
 
-// The types of upstreams that this version can serve, and those that the grammar knows besides.
-var (
-	supportedTypes = []string{"hdfs", "local", "oss", "s3"}
-	laterTypes     = []string{"obs", "cos"}
-)
+// supportedTypes are the types of upstreams.
+var supportedTypes = []string{"cos", "hdfs", "local", "obs", "oss", "s3"}
 
 func checkType(s string) error {
-	allowed := strings.Join(supportedTypes, ", ")
-	switch {
-	case slices.Contains(laterTypes, s):
-		return fmt.Errorf("is not supported by this version; allowed are %s", allowed)
-	case !slices.Contains(supportedTypes, s):
-		return fmt.Errorf("is unknown%s; allowed are %s", didYouMean(s, supportedTypes), allowed)
+	if !slices.Contains(supportedTypes, s) {
+		return fmt.Errorf("is unknown%s; allowed are %s", didYouMean(s, supportedTypes), strings.Join(supportedTypes, ", "))
 	}
 	return nil
 }

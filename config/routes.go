@@ -2,6 +2,8 @@ package config
 
 import (
 	"maps"
+	"net"
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -10,15 +12,15 @@ import (
 
 // typeKeys are the keys of one type only; all others belong to every type.
 var typeKeys = map[string][]string{
-	"region": {"s3", "oss"}, "endpoint": clouds, "path_style": {"s3", "oss"},
-	"access_key": clouds, "secret_key": clouds, "secret_key_file": clouds, "ca_file": clouds,
+	"region": clouds, "endpoint": clouds, "path_style": {"s3", "oss"},
+	"access_key": clouds, "secret_key": clouds, "secret_key_file": clouds, "ca_file": clouds, "app_id": {"cos"},
 	"root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"}, "datanode_hostnames": {"hdfs"}, "min_part": {"local"},
 }
 
 // clouds are the types that speak HTTP and sign with keys.
-var clouds = []string{"s3", "oss"}
+var clouds = []string{"s3", "oss", "obs", "cos"}
 
-// defaultKeys say where the keys of a cloud come from when the file has none.
+// defaultKeys say where the keys of a cloud come from when the file has none; clouds that are not here need them.
 var defaultKeys = map[string]string{
 	"s3":  "the default chain of the AWS SDK",
 	"oss": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET of the environment",
@@ -71,6 +73,10 @@ func (r *raw) finishUpstream(d *decoder, u *rawUpstream) {
 		u.finishCloud(d)
 	case "s3":
 		u.finishCloud(d)
+	case "obs":
+		u.finishOBS(d, at)
+	case "cos":
+		u.finishCOS(d, at)
 	}
 }
 
@@ -86,18 +92,49 @@ func (u *rawUpstream) finishHDFS(d *decoder, at func(key string) []string) {
 	}
 }
 
+func (u *rawUpstream) finishOBS(d *decoder, at func(key string) []string) {
+	u.finishCloud(d)
+	u.checkNamed(d)
+	if u.Endpoint == "" {
+		d.failKeys(at("endpoint"), "endpoint is missing, such as https://obs.cn-north-4.myhuaweicloud.com")
+	}
+}
+
+func (u *rawUpstream) finishCOS(d *decoder, at func(key string) []string) {
+	u.finishCloud(d)
+	u.checkNamed(d)
+	if u.Endpoint == "" && u.Region == "" {
+		d.failKeys(at("region"), "region is missing, such as ap-guangzhou (or an endpoint)")
+	}
+	if strings.Trim(u.AppID, "0123456789") != "" {
+		d.failKeys(at("app_id"), "must be the digits that end the names of the account's buckets")
+	}
+}
+
+// finishCloud reads the key pair and the certificates of a store that speaks HTTP.
 func (u *rawUpstream) finishCloud(d *decoder) {
 	secret, ok := u.secret.read(d, u.path)
 	if !ok {
 		return
 	}
-	if (u.AccessKey == "") != (secret == "") {
-		d.failKeys([]string{join(u.path, "access_key"), join(u.path, "secret_key"), join(u.path, "secret_key_file")},
-			"access_key and secret_key go together; leave both out for %s", defaultKeys[u.Type])
+	keys := []string{join(u.path, "access_key"), join(u.path, "secret_key"), join(u.path, "secret_key_file")}
+	from, optional := defaultKeys[u.Type]
+	switch {
+	case !optional && (u.AccessKey == "" || secret == ""):
+		d.failKeys(append(keys, u.path), "access_key and secret_key (or secret_key_file) are needed")
+	case (u.AccessKey == "") != (secret == ""):
+		d.failKeys(keys, "access_key and secret_key go together; leave both out for %s", from)
 	}
 	u.SecretKey = NewSecret(secret)
 	if u.CAFile != "" {
 		checkCA(d, join(u.path, "ca_file"), u.CAFile)
+	}
+}
+
+// checkNamed refuses addresses where a bucket's name goes before the host's.
+func (u *rawUpstream) checkNamed(d *decoder) {
+	if e, err := url.Parse(u.Endpoint); err == nil && net.ParseIP(e.Hostname()) != nil {
+		d.failKeys([]string{join(u.path, "endpoint")}, "must be a host name: buckets are addressed as BUCKET.HOST")
 	}
 }
 

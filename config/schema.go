@@ -127,6 +127,7 @@ func (r *raw) upstream(e entry) []field {
 		text("access_key", &u.AccessKey),
 		secret("secret_key", &u.secret.value),
 		text("secret_key_file", &u.secret.file),
+		text("app_id", &u.AppID), // cos
 		text("root", &u.Root),
 		{name: "min_part", text: func(s string) (err error) {
 			if u.MinPart, err = ParseSize(s); err == nil && u.MinPart < 1 {

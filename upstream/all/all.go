@@ -11,9 +11,11 @@ import (
 
 	"unistore/config"
 	"unistore/upstream"
+	"unistore/upstream/cos"
 	"unistore/upstream/hdfs"
 	"unistore/upstream/local"
 	"unistore/upstream/mem"
+	"unistore/upstream/obs"
 	"unistore/upstream/oss"
 	"unistore/upstream/s3"
 )
@@ -21,6 +23,8 @@ import (
 // The types of upstreams.
 const (
 	typeS3    = "s3"
+	typeOBS   = "obs"
+	typeCOS   = "cos"
 	typeOSS   = "oss"
 	typeLocal = "local"
 	typeHDFS  = "hdfs"
@@ -29,7 +33,7 @@ const (
 
 // Types returns the types that New knows, sorted.
 func Types() []string {
-	types := []string{typeHDFS, typeOSS, typeS3, typeLocal, typeMem}
+	types := []string{typeHDFS, typeS3, typeOSS, typeOBS, typeCOS, typeLocal, typeMem}
 	slices.Sort(types)
 	return types
 }
@@ -44,12 +48,11 @@ func New(ctx context.Context, name string, cfg config.Upstream, log zerolog.Logg
 	return b, nil
 }
 
-// open returns a nil Backend with every error: a driver's nil pointer would not be nil in the interface.
 func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Logger) (upstream.Backend, error) {
 	log = log.With().Str("upstream", name).Logger()
 	switch cfg.Type {
 	case typeS3:
-		b, err := s3.New(ctx, s3.Config{
+		return made(s3.New(ctx, s3.Config{
 			Name:           name,
 			Region:         cfg.Region,
 			Endpoint:       cfg.Endpoint,
@@ -60,13 +63,9 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 			Timeout:        cfg.Timeout,
 			MaxConnections: cfg.MaxConnections,
 			Log:            log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return b, nil
+		}))
 	case typeOSS:
-		b, err := oss.New(oss.Config{
+		return made(oss.New(oss.Config{
 			Name:           name,
 			Region:         cfg.Region,
 			Endpoint:       cfg.Endpoint,
@@ -77,28 +76,34 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 			Timeout:        cfg.Timeout,
 			MaxConnections: cfg.MaxConnections,
 			Log:            log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return b, nil
+		}))
 	case typeLocal:
-		b, err := local.New(local.Config{Root: cfg.Root, MinPart: cfg.MinPart, Log: log})
-		if err != nil {
-			return nil, err
-		}
-		return b, nil
+		return made(local.New(local.Config{Root: cfg.Root, MinPart: cfg.MinPart, Log: log}))
 	case typeHDFS:
-		b, err := hdfs.New(hdfs.Config{
+		return made(hdfs.New(hdfs.Config{
 			NameNodes: cfg.NameNodes, User: cfg.User, Root: cfg.Root, Hostnames: cfg.DataNodeHostnames, Timeout: cfg.Timeout, Log: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return b, nil
+		}))
+	case typeOBS:
+		return made(obs.New(obs.Config{
+			Name: name, Endpoint: cfg.Endpoint, Region: cfg.Region, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey,
+			CAFile: cfg.CAFile, Timeout: cfg.Timeout, MaxConnections: cfg.MaxConnections, Log: log,
+		}))
+	case typeCOS:
+		return made(cos.New(cos.Config{
+			Name: name, Endpoint: cfg.Endpoint, Region: cfg.Region, AppID: cfg.AppID, AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey,
+			CAFile: cfg.CAFile, Timeout: cfg.Timeout, MaxConnections: cfg.MaxConnections, Log: log,
+		}))
 	case typeMem:
 		return mem.New(mem.Config{}), nil
 	default:
 		return nil, fmt.Errorf("unknown type %q (known: %s)", cfg.Type, strings.Join(Types(), ", "))
 	}
+}
+
+// made is a driver as a Backend, nil with every error: the driver's nil pointer would not be nil in the interface.
+func made[B upstream.Backend](b B, err error) (upstream.Backend, error) {
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }

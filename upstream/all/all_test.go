@@ -16,6 +16,8 @@ func TestNew(t *testing.T) {
 		"mem":   {Type: "mem"},
 		"hdfs":  {Type: "hdfs", NameNodes: []string{"127.0.0.1:1"}, Root: "/unistore"},
 		"oss":   {Type: "oss", Region: "cn-hangzhou", AccessKey: "AK", SecretKey: config.NewSecret("secret")},
+		"obs":   {Type: "obs", Endpoint: "http://obs.localhost:1", AccessKey: "AK", SecretKey: config.NewSecret("secret")},
+		"cos":   {Type: "cos", Region: "ap-guangzhou", AppID: "1250000000", AccessKey: "AK", SecretKey: config.NewSecret("secret")},
 		"s3": {Type: "s3", Endpoint: "http://127.0.0.1:1", Region: "us-east-1", PathStyle: true,
 			AccessKey: "AK", SecretKey: config.NewSecret("secret")},
 	}
@@ -47,9 +49,16 @@ func TestNewRefuses(t *testing.T) {
 		cfg  config.Upstream
 		want []string
 	}{
-		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "hdfs, local, mem, oss, s3"}},
-		{config.Upstream{}, []string{`""`, "hdfs, local, mem, oss, s3"}},
+		{config.Upstream{Type: "gcs"}, []string{"lake", `"gcs"`, "cos, hdfs, local, mem, obs, oss, s3"}},
+		{config.Upstream{}, []string{`""`, "cos, hdfs, local, mem, obs, oss, s3"}},
 		{config.Upstream{Type: "s3", Endpoint: "::bad::", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake"}},
+		{config.Upstream{Type: "obs", Endpoint: "http://127.0.0.1:1", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "host name"}},
+		{config.Upstream{Type: "obs", Endpoint: "http://obs.test", SecretKey: config.NewSecret("hidden")}, []string{"lake", "access_key"}},
+		{config.Upstream{Type: "obs", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "endpoint"}},
+		{config.Upstream{Type: "cos", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "region"}},
+		{config.Upstream{Type: "cos", Region: "x/y", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "region"}},
+		{config.Upstream{Type: "cos", Endpoint: "http://[::1]:1", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "host name"}},
+		{config.Upstream{Type: "cos", Region: "ap-x", AppID: "x", AccessKey: "AK", SecretKey: config.NewSecret("hidden")}, []string{"lake", "app_id"}},
 		{config.Upstream{Type: "local", Root: "/dev/null/x"}, []string{"lake"}},
 		{config.Upstream{Type: "hdfs", Root: "/unistore"}, []string{"lake", "NameNodes"}},
 		{config.Upstream{Type: "hdfs", NameNodes: []string{"nn"}, Root: "/unistore"}, []string{"lake", `"nn"`}},

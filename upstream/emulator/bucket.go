@@ -148,6 +148,11 @@ type locationXML struct {
 	Inner   string `xml:"Location,omitempty"` // OBS
 }
 
+type versioningXML struct {
+	XMLName xml.Name `xml:"VersioningConfiguration"`
+	Status  string   `xml:",omitempty"`
+}
+
 func (e *Emulator) getBucketInfo(c *call) *failure {
 	var info bucketInfo
 	f := e.store.with(c.bucket, func(b *bucket) *failure {
@@ -165,6 +170,12 @@ func (e *Emulator) getBucketInfo(c *call) *failure {
 		out.Bucket.bucketXML, out.Bucket.Owner, out.Bucket.ACL.Grant = e.describe(info), owner, "private"
 		if c.quirks.Versioned {
 			out.Bucket.Versioning = "Enabled"
+		}
+		return writeXML(c, out)
+	case c.query.has("versioning"):
+		var out versioningXML
+		if c.quirks.Versioned {
+			out.Status = "Enabled"
 		}
 		return writeXML(c, out)
 	case c.query.has("acl"):

@@ -14,7 +14,7 @@ const (
 	CreateBucket   Operation = "CreateBucket"
 	DeleteBucket   Operation = "DeleteBucket"
 	HeadBucket     Operation = "HeadBucket"
-	BucketInfo     Operation = "BucketInfo" // GET with acl, location or bucketInfo
+	BucketInfo     Operation = "BucketInfo" // GET with acl, location, versioning or bucketInfo
 	List           Operation = "List"
 	ListUploads    Operation = "ListUploads"
 	DeleteObjects  Operation = "DeleteObjects"

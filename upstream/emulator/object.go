@@ -129,6 +129,9 @@ func (c *call) etag(v *stored) string {
 // setETag puts a new version's ETag and checksum into the answer.
 func (e *Emulator) setETag(c *call, v *stored) {
 	c.w.Header().Set("ETag", `"`+c.etag(v)+`"`)
+	if c.quirks.Versioned {
+		c.w.Header().Set(e.vendor.prefix+"version-id", "EMULATED-"+v.etag)
+	}
 	e.setCRC(c, v)
 }
 

@@ -7,7 +7,8 @@ type Quirks struct {
 	ContiguousParts bool
 	// ForbidOverwrite: x-VENDOR-forbid-overwrite is honoured, else ignored.
 	ForbidOverwrite bool
-	// Versioned: buckets say that they have versions, though they keep one, and ForbidOverwrite is ignored.
+	// Versioned: buckets say that they have versions, answers to writes name one, and forbid-overwrite is ignored.
+	// No version but the last is kept.
 	Versioned bool
 	// CRC64: answers carry x-VENDOR-hash-crc64ecma.
 	CRC64 bool

@@ -20,7 +20,9 @@ var subresources = []string{
 }
 
 // known are the sub-resources that each kind of request may have.
-var known = []string{"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete", "versionId"}
+var known = []string{
+	"acl", "bucketInfo", "location", "uploads", "uploadId", "partNumber", "delete", "versionId", "versioning",
+}
 
 // route finds out what a call does, and sets its op.
 func (e *Emulator) route(c *call) handler {
@@ -56,7 +58,7 @@ func (e *Emulator) routeBucket(c *call) handler {
 		case sub("uploads"):
 			c.op = ListUploads
 			return e.listUploads
-		case sub("acl"), sub("location"), sub("bucketInfo"):
+		case sub("acl"), sub("location"), sub("bucketInfo"), sub("versioning"):
 			c.op = BucketInfo
 			return e.getBucketInfo
 		}
@@ -66,7 +68,7 @@ func (e *Emulator) routeBucket(c *call) handler {
 		c.op = HeadBucket
 		return e.headBucket
 	case http.MethodPut:
-		if sub("acl") {
+		if sub("acl") || sub("versioning") {
 			return func(*call) *failure { return errNotHere }
 		}
 		c.op = CreateBucket
@@ -84,7 +86,7 @@ func (e *Emulator) routeBucket(c *call) handler {
 }
 
 func (e *Emulator) routeObject(c *call) handler {
-	if c.query.has("acl") || c.query.has("location") {
+	if c.query.has("acl") || c.query.has("location") || c.query.has("versioning") {
 		return func(*call) *failure { return errNotHere }
 	}
 	if id := c.query.get("versionId"); id != "" && id != "null" {

@@ -1,8 +1,13 @@
 package wire
 
 import (
+	"crypto/md5"
+	"encoding/hex"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"unistore/upstream"
 )
 
 // Quote makes a bare ETag a header's value; nothing stays nothing.
@@ -94,16 +99,46 @@ func DotComponent(key string) bool {
 // EscapePath percent-encodes everything but the unreserved characters of RFC 3986 and "/": the form of a copy's
 // source that every store reads alike ("+" is a space to some).
 func EscapePath(key string) string {
-	const hex = "0123456789ABCDEF"
+	const digits = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(key) {
 		if c := key[i]; alphanumeric(c) || strings.IndexByte("-_.~/", c) >= 0 {
 			b.WriteByte(c)
 		} else {
 			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
 		}
 	}
 	return b.String()
+}
+
+// CheckParts refuses what not every store and SDK does in the list of a completion: no parts, an order that does not
+// ascend, ETags that came from no store.
+func CheckParts(op string, parts []upstream.Part) error {
+	if len(parts) == 0 {
+		return upstream.Errorf(upstream.Invalid, op, "no parts")
+	}
+	for i, p := range parts {
+		if i > 0 && p.Number <= parts[i-1].Number {
+			return upstream.Errorf(upstream.PartOrder, op, "part %d after part %d", p.Number, parts[i-1].Number)
+		}
+		if !PlainETag(p.ETag) {
+			return upstream.Errorf(upstream.InvalidPart, op, "part %d cannot have this ETag", p.Number)
+		}
+	}
+	return nil
+}
+
+// MD5ETag reports whether an ETag has the form of S3's: the hex MD5 of the bytes, or of an object made of parts that
+// of the parts' MD5s and "-N".
+func MD5ETag(etag string) bool {
+	sum, parts, multipart := strings.Cut(etag, "-")
+	if multipart {
+		if n, err := strconv.Atoi(parts); err != nil || n < 1 {
+			return false
+		}
+	}
+	raw, err := hex.DecodeString(sum)
+	return err == nil && len(raw) == md5.Size
 }

@@ -1,0 +1,110 @@
+package cos
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	sdk "github.com/tencentyun/cos-go-sdk-v5"
+
+	"unistore/upstream"
+	"unistore/upstream/internal/wire"
+)
+
+// Delete implements upstream.Backend. COS has no conditional one: the condition is looked at before.
+func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.DeleteOptions) error {
+	c, err := b.begin(ctx, "Delete", loc)
+	if err != nil {
+		return err
+	}
+	if opts.IfMatch != "" {
+		attrs, err := b.Stat(ctx, loc, upstream.StatOptions{VersionID: opts.VersionID})
+		if err != nil && upstream.CodeOf(err) != upstream.NotExist {
+			return err
+		}
+		if err != nil || (attrs.ETag != opts.IfMatch && opts.IfMatch != "*") {
+			return &upstream.Error{Code: upstream.Changed, Op: c.op, Message: "another version is there"}
+		}
+	}
+	err = c.do(func() error {
+		var o []*sdk.ObjectDeleteOptions
+		if opts.VersionID != "" {
+			// Its own field for the version has the wrong name.
+			o = append(o, &sdk.ObjectDeleteOptions{XOptionQuery: &url.Values{"versionId": {opts.VersionID}}})
+		}
+		_, err := c.Object.Delete(c.ctx, loc.Key, o...)
+		return err
+	})
+	switch {
+	case err == nil || upstream.CodeOf(err) == upstream.NotExist:
+		return nil
+	case opts.VersionID == nullVersion && unversioned(err):
+		return b.Delete(ctx, loc, upstream.DeleteOptions{})
+	default:
+		return err
+	}
+}
+
+// DeleteBatch implements upstream.BatchDeleter. Keys that XML cannot carry go one by one: in a batch they
+// would name another object.
+func (b *Backend) DeleteBatch(ctx context.Context, bucket string, keys []string) ([]error, error) {
+	c, err := b.beginBucket(ctx, "DeleteBatch", bucket)
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(keys))
+	in := &sdk.ObjectDeleteMultiOptions{}
+	inBatch := make(map[string]bool, len(keys))
+	for i, key := range keys {
+		switch {
+		case !wire.XMLSafe(key) || checkKey(c.op, key) != nil:
+			errs[i] = b.Delete(ctx, upstream.Loc{Bucket: bucket, Key: key}, upstream.DeleteOptions{}) // or its refusal
+		case !inBatch[key]:
+			inBatch[key] = true
+			in.Objects = append(in.Objects, sdk.Object{Key: key})
+		}
+	}
+	if len(in.Objects) == 0 {
+		return errs, nil
+	}
+	var out *sdk.ObjectDeleteMultiResult
+	err = c.do(func() (err error) {
+		out, _, err = c.Object.DeleteMulti(c.ctx, in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	results := make(map[string]error, len(inBatch))
+	for _, d := range out.DeletedObjects {
+		results[d.Key] = nil
+	}
+	for _, e := range out.Errors {
+		results[e.Key] = b.batchError(c.op, e.Code, e.Message)
+	}
+	for i, key := range keys {
+		if !inBatch[key] {
+			continue
+		}
+		err, answered := results[key]
+		if !answered {
+			err = upstream.Errorf(upstream.Unavailable, c.op, "the store did not say what became of this key")
+		}
+		errs[i] = err
+	}
+	return errs, nil
+}
+
+// batchError is the failure of one key in a batch; one that was not there is none.
+func (b *Backend) batchError(op, code, message string) error {
+	known, ok := b.vendor.Codes[code]
+	switch {
+	case ok && known == upstream.NotExist:
+		return nil
+	case code == "AccessDenied":
+		known = upstream.Access
+	case !ok:
+		known = upstream.Unavailable
+	}
+	return &upstream.Error{Code: known, Op: op, Message: fmt.Sprintf("%s %s", code, message)}
+}
