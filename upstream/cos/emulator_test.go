@@ -92,7 +92,5 @@ func TestConformanceOnEmulator(t *testing.T) {
 }
 
 var deviations = map[string]string{
-	"keys/slashes":                  "the case deletes keys that were refused with InvalidKey",
 	"multipart/open by part number": "COS does not read objects by part number",
-	"keys/dots":                     "the case deletes keys that were refused with InvalidKey",
 }

@@ -96,5 +96,4 @@ func TestConformanceOnEmulator(t *testing.T) {
 
 var deviations = map[string]string{
 	"multipart/open by part number": "OBS does not read objects by part number",
-	"keys/dots":                     "the case deletes keys that were refused with InvalidKey",
 }
