@@ -91,6 +91,14 @@ type BatchDeleter interface {
 	DeleteBatch(ctx context.Context, bucket string, keys []string) (errs []error, err error)
 }
 
+// BodyVerifier is implemented by stores whose driver makes sure itself that the store has taken the bytes which the
+// driver was given, for a body that comes without MD5 and checksum. A difference is Corrupted, with the
+// attributes of what is there now. Optional; a wrapper that may change bodies has not got it.
+type BodyVerifier interface {
+	// VerifiesBodies may change from call to call, as a driver learns what its store can do.
+	VerifiesBodies() bool
+}
+
 // Loc names an object in a store.
 type Loc struct {
 	Bucket, Key string

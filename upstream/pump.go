@@ -76,27 +76,35 @@ func neverBlocks(r io.Reader) bool {
 	}
 }
 
-func (p *pump) Read(b []byte) (int, error) {
-	if p.cur.buf == nil || (p.at == p.cur.n && p.cur.err == nil) {
-		if err := p.next(); err != nil {
-			return 0, err
+// Read waits for one byte, and takes with it what else is there.
+func (p *pump) Read(b []byte) (n int, err error) {
+	for {
+		if p.cur.buf == nil || p.at == p.cur.n {
+			if n > 0 && !p.ready() {
+				return n, nil
+			}
+			if n == 0 {
+				if err := p.next(); err != nil {
+					return 0, err
+				}
+			}
+		}
+		m := copy(b[n:], p.cur.buf[p.at:p.cur.n])
+		p.at += m
+		n += m
+		switch {
+		case p.at == p.cur.n && p.cur.err != nil:
+			return n, p.cur.err
+		case n == len(b), m == 0:
+			return n, nil
 		}
 	}
-	n := copy(b, p.cur.buf[p.at:p.cur.n])
-	p.at += n
-	if p.at == p.cur.n {
-		return n, p.cur.err
-	}
-	return n, nil
 }
 
 // next waits for another chunk, giving back the one that has been read.
 func (p *pump) next() error {
 	p.start()
-	if p.cur.buf != nil {
-		p.free <- p.cur.buf
-		p.cur = chunk{}
-	}
+	p.giveBack()
 	select {
 	case p.cur = <-p.full:
 		p.at = 0
@@ -105,6 +113,25 @@ func (p *pump) next() error {
 		return fmt.Errorf("%w: %w", errAborted, context.Cause(p.ctx))
 	case <-p.quit:
 		return errAborted
+	}
+}
+
+// ready is next if there is a chunk now.
+func (p *pump) ready() bool {
+	p.giveBack()
+	select {
+	case p.cur = <-p.full:
+		p.at = 0
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *pump) giveBack() {
+	if p.cur.buf != nil {
+		p.free <- p.cur.buf
+		p.cur, p.at = chunk{}, 0
 	}
 }
 

@@ -108,6 +108,7 @@ func NewStore(name string, b Backend, cfg StoreConfig) *Store {
 		out:     bodyBytes(cfg.Metrics, name, "out"),
 	}
 	s.trust.opaqueETags = cfg.OpaqueETags
+	s.trust.driver, _ = b.(BodyVerifier)
 	s.bucketer, _ = b.(Bucketer)
 	s.multiparter, _ = b.(Multiparter)
 	s.copier, _ = b.(Copier)

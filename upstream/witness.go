@@ -11,7 +11,7 @@ import (
 
 // What a store says that it has taken is compared with what was sent. It says so by the checksum that came
 // with the bytes, or by an ETag that is their MD5. The MD5 is computed here only where nothing cheaper tells:
-// the request has none, and the store does not return checksums.
+// the request has none, and neither does the store return checksums nor the driver find out by itself.
 
 // What is known of a store's answers to bytes that came with a checksum.
 const (
@@ -23,6 +23,7 @@ const (
 // trust is what a Store knows of the words of its store.
 type trust struct {
 	opaqueETags bool         // StoreConfig.OpaqueETags
+	driver      BodyVerifier // or nil
 	put, part   atomic.Int32 // vouchUnknown, ...: the answers to Put and UploadPart
 }
 
@@ -55,7 +56,13 @@ func (t *trust) ofPart(req PartRequest) *witness {
 	return w
 }
 
-func (w *witness) vouched() bool { return w.promised && w.vouch.Load() == vouchYes }
+// vouched reports whether the body will be looked after without its MD5.
+func (w *witness) vouched() bool {
+	if w.promised {
+		return w.vouch.Load() == vouchYes
+	}
+	return w.trust.driver != nil && w.trust.driver.VerifiesBodies()
+}
 
 // hexMD5 is a Content-MD5 as an ETag has it; empty for what is none.
 func hexMD5(base64MD5 string) string {

@@ -28,8 +28,10 @@ func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (objec
 		if err == nil && attrs.ETag == "" {
 			err = Errorf(Unavailable, "Put", "the store gave no ETag")
 		}
-		if err == nil {
+		if err == nil || CodeOf(err) == Corrupted {
 			stored = attrs
+		}
+		if err == nil {
 			err = w.check("Put", u, words{attrs.ETag, attrs.ETagMD5, attrs.Checksums})
 		}
 		return attrs, err

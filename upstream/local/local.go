@@ -47,6 +47,7 @@ var (
 	_ upstream.Bucketer     = (*Backend)(nil)
 	_ upstream.Multiparter  = (*Backend)(nil)
 	_ upstream.Copier       = (*Backend)(nil)
+	_ upstream.BodyVerifier = (*Backend)(nil)
 	_ upstream.BatchDeleter = (*Backend)(nil)
 )
 
@@ -99,6 +100,9 @@ func limitsOf(cfg Config) upstream.Limits {
 
 // Limits implements upstream.Backend.
 func (b *Backend) Limits() upstream.Limits { return b.limits }
+
+// VerifiesBodies implements upstream.BodyVerifier: the ETag is made of the bytes on their way to the file.
+func (b *Backend) VerifiesBodies() bool { return true }
 
 // Close removes this process's part of the hidden area.
 func (b *Backend) Close() error {

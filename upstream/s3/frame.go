@@ -66,25 +66,34 @@ func (f *framed) length(size int64) int64 {
 	return total + head(0) + int64(len(f.name)) + 1 + encoded + 4
 }
 
-func (f *framed) Read(p []byte) (int, error) {
-	for {
+// Read waits for what src has, and takes the framing around it along: small pieces would be small packets.
+func (f *framed) Read(p []byte) (n int, err error) {
+	for n < len(p) {
 		switch {
 		case len(f.meta) > 0:
-			n := copy(p, f.meta)
-			f.meta = f.meta[n:]
-			return n, nil
+			m := copy(p[n:], f.meta)
+			f.meta = f.meta[m:]
+			n += m
 		case f.chunk > 0:
-			return f.readChunk(p)
-		case f.ended:
-			return 0, io.EOF
-		default:
+			want := min(int64(len(p)-n), f.chunk)
+			m, err := f.readChunk(p[n : n+int(want)])
+			n += m
+			if err != nil || int64(m) < want { // src may block next time
+				return n, err
+			}
+		case !f.ended:
 			f.next()
+		case n > 0:
+			return n, nil
+		default:
+			return 0, io.EOF
 		}
 	}
+	return n, nil
 }
 
 func (f *framed) readChunk(p []byte) (int, error) {
-	n, err := f.src.Read(p[:min(int64(len(p)), f.chunk)])
+	n, err := f.src.Read(p)
 	_, _ = f.sum.Write(p[:n]) // a hash does not fail
 	f.chunk -= int64(n)
 	if f.chunk == 0 {
@@ -110,9 +119,40 @@ func (f *framed) next() {
 	}
 }
 
+// What is known of a service's answers to bodies that were framed with a checksum of ours.
+const (
+	echoUnknown = iota
+	echoComes   // so far they all had the checksum
+	echoMissing // one had not
+)
+
+// VerifiesBodies implements upstream.BodyVerifier: bodies without a checksum of the caller's are framed with one, and the
+// service says which one it has found.
+func (b *Backend) VerifiesBodies() bool {
+	return b.frames.Load() == framingWorks && b.echoes.Load() == echoComes
+}
+
+// heard compares the checksum in an answer with that of the framing that the body went out in, if it was our own.
+func (p payload) heard(r *request, answer http.Header) error {
+	if p.own == nil {
+		return nil
+	}
+	sent, said := checksum.Encode(p.own.sum), answer.Get(p.own.name)
+	switch {
+	case said == "":
+		r.b.echoes.Store(echoMissing)
+	case said != sent:
+		return upstream.Errorf(upstream.Corrupted, r.op, "the store says %s %s of bytes whose checksum is %s", p.own.name, said, sent)
+	default:
+		r.b.echoes.CompareAndSwap(echoUnknown, echoComes)
+	}
+	return nil
+}
+
 // payload is how a request's body goes on the wire.
 type payload struct {
 	body   *upstream.SizedReader
+	own    *framed   // framing with a checksum that the caller knows nothing of; or nil
 	stream io.Reader // nil when there is nothing to send
 	length int64
 	hash   string
@@ -135,6 +175,8 @@ type content struct {
 	size int64
 	// verified: the request's header carries a checksum or an MD5 of the body.
 	verified bool
+	// promised: the caller knows the trailing checksum.
+	promised bool
 	// algorithm of the trailing checksum that the service expects; empty when it expects none.
 	algorithm string
 }
@@ -172,6 +214,9 @@ func (r *request) payload(h headers, c content) (payload, error) {
 	h.set("X-Amz-Trailer", f.name)
 	h.set("X-Amz-Decoded-Content-Length", strconv.FormatInt(size, 10))
 	p.stream, p.length, p.hash = f, f.length(size), trailerPayload
+	if !c.promised {
+		p.own = f
+	}
 	return p, nil
 }
 

@@ -59,6 +59,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 	p, err := r.payload(h, content{
 		src: req.Body, size: req.Size,
 		verified:  req.Checksum != nil || req.MD5 != "",
+		promised:  req.TrailingAlgorithm != "",
 		algorithm: cmp.Or(req.TrailingAlgorithm, b.uploads.get(up.ID)),
 	})
 	if err != nil {
@@ -82,7 +83,7 @@ func (b *Backend) UploadPart(ctx context.Context, up upstream.Upload, number int
 		// Otherwise it is the checksum of our framing, and naming it at completion would be an error.
 		part.Checksums = checksumsOf(raw)
 	}
-	return part, nil
+	return part, p.heard(r, raw)
 }
 
 // checkPartNumber refuses what servers refuse in different words.

@@ -66,6 +66,7 @@ type Backend struct {
 	exact     bool         // keys are not read as paths
 	listings  encoding     // learned from the first one
 	frames    atomic.Int32 // framingUnknown, framingWorks or framingNone
+	echoes    atomic.Int32 // echoUnknown, echoComes or echoMissing
 }
 
 var (
@@ -74,6 +75,7 @@ var (
 	_ upstream.Multiparter  = (*Backend)(nil)
 	_ upstream.Copier       = (*Backend)(nil)
 	_ upstream.BatchDeleter = (*Backend)(nil)
+	_ upstream.BodyVerifier = (*Backend)(nil)
 )
 
 // New makes the driver. It reaches no server, except what the SDK's default credential chain asks

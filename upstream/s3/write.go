@@ -29,7 +29,8 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	}
 	p, err := r.payload(h, content{
 		src: req.Body, size: req.Size,
-		verified: req.Checksum != nil || req.MD5 != "", algorithm: req.TrailingAlgorithm,
+		verified: req.Checksum != nil || req.MD5 != "",
+		promised: req.TrailingAlgorithm != "", algorithm: req.TrailingAlgorithm,
 	})
 	if err != nil {
 		return object.Attrs{}, err
@@ -49,7 +50,7 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	return object.Attrs{
 		Size: req.Size, ETag: etag, ETagMD5: b.md5ETag(raw, etag), VersionID: deref(out.VersionId),
 		Headers: req.Headers.Clone(), Checksums: checksumsOf(raw), StorageClass: req.StorageClass,
-	}, nil
+	}, p.heard(r, raw)
 }
 
 // clash is about versitygw, which says that there is a directory in the object's place for every failure to make

@@ -55,7 +55,7 @@ func NewTransport(cfg TransportConfig) (*http.Transport, error) {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  proxyFor,
-		DialContext:            dialLocal(dialer),
+		DialContext:            wide(dialLocal(dialer)),
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    min(cfg.Timeout, dialTimeout),
 		MaxIdleConnsPerHost:    cfg.MaxConnections,
