@@ -76,3 +76,41 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 		})
 	}
 }
+
+// TestSweepWaitsForTheStore: a start finds the upload of a PUT that is gone, and the store down. It is aborted when the
+// store is back.
+func TestSweepWaitsForTheStore(t *testing.T) {
+	srv := startUpstream(t, "versitygw")
+	v := &victim{t: t, c: rawClient(2), direct: clientOf(srv.Endpoint, srv.AccessKey, srv.SecretKey), now: map[string]content{}}
+	defer v.c.CloseIdleConnections()
+	v.g = startWith(t, setup{upstreams: s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)})
+	v.s3 = v.g.client()
+	createBucket(t, v.s3, "kill")
+	v.keys = []string{"k"}
+	s := strike{write: "put", point: "upload.part", skip: 1}
+	v.now["k"] = content{1, 300_000}
+	put(t, v.s3, "kill", "k", v.now["k"].bytes())
+	put(t, v.s3, "kill", "other", v.now["k"].bytes())
+	v.now["other"] = v.now["k"]
+	v.look(s, "other") // without anything cached the gateway is not ready while its store is down
+	v.g.fault("process.kill", "operation="+s.point, "skip=1")
+	v.write(s, "k", content{2, 2*gatewayPart + 1})
+	v.fell(s)
+	if v.leftOver() == "" {
+		t.Fatal("the process was killed in the midst of an upload, and there is none")
+	}
+	srv.Kill()
+	v.g.start()
+	eventually(t, 10*time.Second, func() string {
+		if v.g.metric("unistore_uploads_swept_total", `"failed"`) == 0 {
+			return "no attempt while the store is down"
+		}
+		return ""
+	})
+	if got := fmt.Sprint(v.listed("k")); got != "[put abandoned]" {
+		t.Errorf("uploads %s", got)
+	}
+	srv.Restart(t)
+	v.nothingLeft()
+	v.look(s, "k")
+}

@@ -43,10 +43,12 @@ func duty(u *meta.Upload, settled bool, maxAge time.Duration) (task, time.Time) 
 	return taskAbort, u.Started.Add(maxAge)
 }
 
-// Waits after a failure: of a store that does not answer, and of one that refuses to abort an upload.
+// Waits after a failure: of a store that does not answer, and of one that refuses to abort an upload. After maxRefusals,
+// which is about a day, the upload is left to the store's own age limit.
 const (
 	firstPause, lastPause     = time.Second, 5 * time.Minute
 	firstRefusal, lastRefusal = time.Minute, time.Hour
+	maxRefusals               = 30
 )
 
 // backoff doubles from first to last.
@@ -71,17 +73,26 @@ func (s *Sweeper) note(ctx context.Context, w job, outcome string, err error) {
 		return
 	}
 	s.count(sweptFailed)
-	now := s.j.cfg.Now()
 	switch upstream.CodeOf(err) {
 	case upstream.Unavailable, upstream.Throttled, upstream.Cancelled:
 		s.pauseStore(name, err)
 	default:
-		s.j.mu.Lock()
-		w.e.next = now.Add(backoff(w.e.tries, firstRefusal, lastRefusal))
-		w.e.tries++
-		s.j.mu.Unlock()
-		s.cfg.Log.Warn().Str("upstream", name).Str("upload", w.up.ID).Err(err).Msg("an unfinished upload can not be swept: the upstream keeps its parts")
+		s.refused(w, err)
 	}
+}
+
+// refused puts off an upload that the store refuses to abort, or gives it up.
+func (s *Sweeper) refused(w job, err error) {
+	s.j.mu.Lock()
+	w.e.next = s.j.cfg.Now().Add(backoff(w.e.tries, firstRefusal, lastRefusal))
+	w.e.tries++
+	giveUp := w.e.tries >= maxRefusals
+	s.j.mu.Unlock()
+	if giveUp {
+		w.e.Gone()
+	}
+	s.cfg.Log.Warn().Str("upstream", w.up.At.Upstream).Str("upload", w.up.ID).Err(err).Bool("for_good", giveUp).
+		Msg("an unfinished upload can not be swept: the upstream keeps its parts")
 }
 
 // pauseStore leaves a store alone that does not answer.

@@ -128,7 +128,7 @@ type job struct {
 // Round does what is due and returns when there will be more.
 func (s *Sweeper) Round(ctx context.Context) (next time.Time) {
 	s.heal(ctx)
-	jobs, next := s.due()
+	jobs, _ := s.due()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(sweepParallel)
 	for _, w := range jobs {
@@ -143,11 +143,23 @@ func (s *Sweeper) Round(ctx context.Context) (next time.Time) {
 				s.scan(ctx, name, store)
 				return nil
 			})
-		} else if !at.IsZero() && at.Before(next) {
-			next = at
 		}
 	}
 	_ = group.Wait() // none returns one
+	return s.nextDue()
+}
+
+// nextDue is when there is something to do again.
+func (s *Sweeper) nextDue() time.Time {
+	jobs, next := s.due()
+	if len(jobs) > 0 {
+		next = s.j.cfg.Now()
+	}
+	for name, store := range s.cfg.Stores {
+		if at := s.scanAt(name, store); !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
 	return next
 }
 

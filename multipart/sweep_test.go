@@ -323,6 +323,9 @@ func TestAStoreThatIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := func() int64 { return f.set.List()[0].Fired }
+	if wait := f.round(0).Sub(f.now()); wait <= 0 || wait > firstPause {
+		t.Errorf("the next round is in %v, want %v at most", wait, firstPause)
+	}
 	for range 60 {
 		f.round(time.Second)
 	}
@@ -344,6 +347,11 @@ func TestAStoreThatIsDown(t *testing.T) {
 	if n := asked(); n < 4 || n > 7 {
 		t.Errorf("a store that refuses was asked %d times in an hour", n)
 	}
+	f.want("[put abandoned:1] store 1", "while the store refuses")
+	for range 40 {
+		f.round(time.Hour)
+	}
+	f.want("[] store 1", "after a day of refusals")
 }
 
 // TestStraysOfAStoreOfOurs: uploads that no record knows go by age there, and nowhere else.
