@@ -339,6 +339,18 @@ func (c *Cache) Pins() []PinState {
 	return states
 }
 
+// PinsOf returns what one query holds. Not ok: it has no pins, or its lease has expired.
+func (c *Cache) PinsOf(query string) (PinState, bool) {
+	at := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.mu.pins.leases[query]
+	if l == nil || !l.until.After(at) {
+		return PinState{}, false
+	}
+	return c.stateLocked(l), true
+}
+
 // stateLocked gives the lock up in between.
 func (c *Cache) stateLocked(l *lease) PinState {
 	s := PinState{Query: l.query, Until: l.until}

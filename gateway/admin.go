@@ -25,6 +25,7 @@ import (
 	"unistore/config"
 	"unistore/faults"
 	"unistore/netx"
+	"unistore/prefetch"
 )
 
 const (
@@ -54,7 +55,8 @@ type adminConfig struct {
 	Token    config.Secret
 	Version  string
 	Registry *prometheus.Registry
-	Faults   *faults.Set // nil: the calls for them answer 404
+	Faults   *faults.Set        // nil: the calls for them answer 404
+	Queries  *prefetch.Registry // nil: prefetching is not enabled
 	Log      zerolog.Logger
 }
 

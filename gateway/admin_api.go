@@ -32,12 +32,13 @@ func (a *admin) control(c *fiber.Ctx) error {
 	if isFaults := path == "faults" || strings.HasPrefix(path, "faults/"); isFaults && a.cfg.Faults != nil {
 		return fiber.ErrMethodNotAllowed // the right ones have routes of their own
 	}
-	api := control{state: a.state}
+	api := control{state: a.state, queries: a.cfg.Queries}
 	answer, err := api.do(c.UserContext(), controlRequest{
 		method: c.Method(), path: path, query: string(c.Request().URI().QueryString()), body: c.Body(), who: operator,
 	})
 	if err == nil {
-		return c.JSON(answer)
+		status, value := statusOf(answer)
+		return c.Status(status).JSON(value)
 	}
 	return a.answerError(c, err)
 }

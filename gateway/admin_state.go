@@ -93,6 +93,7 @@ func probe(ctx context.Context, s *upstream.Store, kind string) upstreamState {
 func (g *Gateway) openAdmin() (*admin, error) {
 	conf := adminConfig{
 		Listen: g.cfg.Admin.Listen, Token: g.cfg.Admin.Token, Version: g.opts.Version, Registry: g.registry, Log: g.log,
+		Queries: g.queries,
 	}
 	if g.cfg.EnableFaults {
 		conf.Faults = g.faults

@@ -160,7 +160,7 @@ func TestAdminCalls(t *testing.T) {
 		{"root", adminCall{path: "/_unistore/v1/"}, 404, `"code":"NotFound"`},
 		{"slash", adminCall{path: "/_unistore/v1/cache/"}, 404, `"code":"NotFound"`},
 		{"escaped", adminCall{path: "/_unistore/v1/cach%65"}, 404, `"code":"NotFound"`},
-		{"later issues", adminCall{path: "/_unistore/v1/queries"}, 404, `"code":"NotFound"`},
+		{"later issues", adminCall{path: "/_unistore/v1/migrations"}, 404, `"code":"NotFound"`},
 		{"invalidate", adminCall{method: "POST", path: "/_unistore/v1/invalidate", body: `{"all":true}`}, 200, `{"objects":1,"blocks":2,"bytes":3}`},
 		{"residency", adminCall{method: "POST", path: "/_unistore/v1/residency", body: `{"files":[]}`}, 200, `"files":[]`},
 		{"what we did not foresee", adminCall{path: "/_unistore/v1/cache?bucket=b"}, 503, `"code":"ServiceUnavailable"`},

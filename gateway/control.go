@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"unistore/prefetch"
 	"unistore/s3api"
 )
 
@@ -24,7 +25,8 @@ const (
 
 // control is the control API, whoever carries its requests and has authenticated the caller.
 type control struct {
-	state controlState
+	state   controlState
+	queries *prefetch.Registry // nil: prefetching is not enabled
 }
 
 // controlState is what the control API asks the gateway. Its methods are safe for concurrent use; buckets
@@ -46,6 +48,40 @@ type controlRequest struct {
 	query  string // as sent
 	body   []byte // at most controlBody
 	who    identity
+
+	name string // of the query in the path
+}
+
+// split returns the path with a query's name, which it takes out, as a star.
+func (r *controlRequest) split() (string, error) {
+	rest, ok := strings.CutPrefix(r.path, "queries/")
+	if !ok {
+		return r.path, nil
+	}
+	name, action, found := strings.Cut(rest, "/")
+	name, err := url.PathUnescape(name)
+	if err != nil || !validQuery(name) {
+		return "", badControl("the path names no query")
+	}
+	r.name = name
+	if found {
+		return "queries/*/" + action, nil
+	}
+	return "queries/*", nil
+}
+
+// controlAnswer is an answer with another status than 200.
+type controlAnswer struct {
+	status int
+	value  any
+}
+
+// statusOf takes an answer of do apart.
+func statusOf(answer any) (status int, value any) {
+	if a, ok := answer.(controlAnswer); ok {
+		return a.status, a.value
+	}
+	return http.StatusOK, answer
 }
 
 // controlError is a call that failed. The code is S3's where S3 has one for it.
@@ -75,13 +111,22 @@ var controlCalls = map[string]map[string]controlCall{
 	"invalidate": {http.MethodPost: (*control).postInvalidate},
 	"residency":  {http.MethodPost: (*control).postResidency},
 
+	"queries":         {http.MethodGet: (*control).getQueries, http.MethodPost: (*control).postQuery},
+	"queries/*":       {http.MethodGet: (*control).getQuery, http.MethodDelete: (*control).deleteQuery},
+	"queries/*/files": {http.MethodPost: (*control).postQueryFiles},
+	"queries/*/renew": {http.MethodPost: (*control).postQueryRenew},
+
 	"uploads":       {http.MethodGet: (*control).getUploads},
 	"uploads/abort": {http.MethodPost: (*control).postAbortUploads},
 }
 
 // do carries out one call and returns status and what to send as JSON.
 func (c *control) do(ctx context.Context, r controlRequest) (any, error) {
-	calls, ok := controlCalls[r.path]
+	path, err := r.split()
+	if err != nil {
+		return nil, err
+	}
+	calls, ok := controlCalls[path]
 	if !ok {
 		return nil, &controlError{status: http.StatusNotFound, code: "NotFound", message: "there is no such call"}
 	}

@@ -29,7 +29,8 @@ func (s *service) serveControl(ctx context.Context, x *exchange) (*s3api.Respons
 	if err != nil {
 		return s.failControl(x, err)
 	}
-	return jsonResponse(http.StatusOK, answer), nil
+	status, value := statusOf(answer)
+	return jsonResponse(status, value), nil
 }
 
 // refuseControl answers a call whose body was not asked for.

@@ -2,10 +2,9 @@ package gateway
 
 import (
 	"context"
-	"slices"
 
-	"unistore/byterange"
 	"unistore/cache"
+	"unistore/prefetch"
 )
 
 // invalidate forgets objects. The order matters: whoever asks after the flights are gone asks the upstream anew,
@@ -60,40 +59,12 @@ func (s *gatewayState) residency(files []fileQuery) []fileResidency {
 		if !ok {
 			continue
 		}
-		ranges := union(f.specs, known.Attrs.Size)
+		ranges := prefetch.Union(f.specs, known.Attrs.Size)
 		out[i].Known, out[i].Size = true, known.Attrs.Size
 		for _, r := range ranges {
 			out[i].Bytes += r.Len
 		}
 		out[i].Resident = s.cache.Resident(ck, known.Attrs, ranges)
-	}
-	return out
-}
-
-// union resolves specs for an object of size bytes into ranges that ascend and do not touch.
-func union(specs []byterange.Spec, size int64) []byterange.Range {
-	var ranges []byterange.Range
-	for _, spec := range specs {
-		if r, err := spec.Resolve(size); err == nil && !r.Empty() {
-			ranges = append(ranges, r)
-		}
-	}
-	slices.SortFunc(ranges, func(a, b byterange.Range) int {
-		switch {
-		case a.Off < b.Off:
-			return -1
-		case a.Off > b.Off:
-			return 1
-		}
-		return 0
-	})
-	var out []byterange.Range
-	for _, r := range ranges {
-		if n := len(out); n > 0 && r.Off <= out[n-1].End() {
-			out[n-1].Len = max(out[n-1].End(), r.End()) - out[n-1].Off
-			continue
-		}
-		out = append(out, r)
 	}
 	return out
 }

@@ -117,7 +117,7 @@ func TestControlRefusals(t *testing.T) {
 		{"other body than signed", "POST", "invalidate", `{"bucket":"team-a","key":"k"}`, "AKTEST",
 			func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`{"bucket":"team-a","key":"l"}`)) }, 400, "XAmzContentSHA256Mismatch"},
 		{"unknown call", "GET", "nothing", "", "AKTEST", nil, 404, "NotFound"},
-		{"later issue", "GET", "queries", "", "AKTEST", nil, 404, "NotFound"},
+		{"later issue", "GET", "migrations", "", "AKTEST", nil, 404, "NotFound"},
 		{"faults are for the operator", "GET", "faults", "", "AKTEST", nil, 404, "NotFound"},
 		{"verification too", "POST", "cache/verify", "", "AKTEST", nil, 404, "NotFound"},
 		{"below a call", "GET", "cache/x", "", "AKTEST", nil, 404, "NotFound"},

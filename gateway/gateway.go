@@ -53,6 +53,8 @@ type Gateway struct {
 	journal  *multipart.Journal
 	sweeper  *multipart.Sweeper
 	ahead    *prefetch.Prefetcher // nil: not enabled
+	queries  *prefetch.Registry   // nil: the same
+	records  *meta.DB
 	stores   map[string]*upstream.Store
 	keys     *keyring
 	service  *service
@@ -158,6 +160,7 @@ func (g *Gateway) openCache() error {
 	if err != nil {
 		return fmt.Errorf("the records of uploads in %s: %w", c.Dir, err)
 	}
+	g.records = db
 	g.openPrefetch()
 	return nil
 }
@@ -174,6 +177,18 @@ func (g *Gateway) openPrefetch() {
 		Throttled: func(err error) bool { return errors.Is(err, upstream.Throttled) },
 	})
 	g.closers = append(g.closers, g.ahead.Close)
+}
+
+// openQueries goes on with the queries that are registered.
+func (g *Gateway) openQueries() {
+	if g.ahead == nil {
+		return
+	}
+	queries := prefetch.OpenRegistry(prefetch.RegistryConfig{
+		Prefetcher: g.ahead, Cache: g.cache, DB: g.records, Resolver: resolver{g.service}, Metrics: g.metrics, Log: g.log, Now: g.opts.now,
+	})
+	g.closers = append(g.closers, queries.Close)
+	g.queries, g.service.queries, g.keys.queries = queries, queries, queries
 }
 
 // pinLimit is what the cache takes for the configuration's share; there 0 allows no hard pins.
@@ -205,7 +220,8 @@ func (g *Gateway) compose() {
 	}
 	g.sweeper = newSweeper(g)
 	g.state = newGatewayState(g)
-	g.service.control = &control{state: g.state}
+	g.openQueries()
+	g.service.control = &control{state: g.state, queries: g.queries}
 	base, cut := context.WithCancel(context.Background())
 	g.cutAll = cut
 	g.server = newServer(base, serverConfig{

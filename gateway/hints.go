@@ -158,7 +158,7 @@ func (s *service) hinted(x *exchange, of prefetch.Target) {
 		return
 	}
 	left := int64(maxHinted)
-	for _, r := range union(x.wants.ranges, of.Size) {
+	for _, r := range prefetch.Union(x.wants.ranges, of.Size) {
 		left = s.fetchAhead(of, r, x.query, x.pinRequest(), left)
 	}
 	for _, name := range x.wants.next {

@@ -190,7 +190,7 @@ func newExchangeFor(who identity, referer string) *exchange {
 func (g *testGateway) bucketWith(bucket, key string, size int) {
 	g.t.Helper()
 	_, _ = g.client.CreateBucket(g.t.Context(), &s3.CreateBucketInput{Bucket: &bucket}) // it may be there
-	g.put(bucket, key, bytes.Repeat([]byte(key), size/len(key)))
+	g.put(bucket, key, bytes.Repeat([]byte(key), size/len(key)+1)[:size])
 }
 
 // eventually waits for what goes on beside requests.

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"unistore/config"
+	"unistore/prefetch"
 	"unistore/s3api"
 )
 
@@ -20,6 +23,8 @@ func (w identity) mayUse(bucket string) bool { return matchAny(w.buckets, bucket
 // keyring is the set of credentials; it implements s3api.Credentials. Reload swaps it whole.
 type keyring struct {
 	keys atomic.Pointer[map[string]config.Credential]
+	// queries has the temporary key pairs of registered queries. It is set before requests come; nil: there are none.
+	queries *prefetch.Registry
 }
 
 func newKeyring(creds []config.Credential) *keyring {
@@ -40,7 +45,8 @@ func (k *keyring) replace(creds []config.Credential) {
 func (k *keyring) Lookup(accessKey string) (s3api.Credential, bool) {
 	c, ok := (*k.keys.Load())[accessKey]
 	if !ok {
-		return s3api.Credential{}, false
+		m, _, until, found := k.minted(accessKey)
+		return s3api.Credential{AccessKey: accessKey, SecretKey: m.SecretKey, SessionToken: m.Token, Expires: until}, found
 	}
 	return s3api.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey.Reveal()}, true
 }
@@ -51,8 +57,27 @@ func (k *keyring) identify(a *s3api.Auth) identity {
 	if a.Anonymous {
 		return identity{buckets: []string{"*"}}
 	}
-	c := (*k.keys.Load())[a.AccessKey]
+	c, ok := (*k.keys.Load())[a.AccessKey]
+	if !ok {
+		_, who, _, _ := k.minted(a.AccessKey)
+		return who
+	}
 	return identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly}
+}
+
+// minted returns the temporary key pair of a query, whose rights are those of the access key that registered it: none, when
+// that is gone. One that the operator has made may read everything.
+func (k *keyring) minted(accessKey string) (m prefetch.Minted, who identity, until time.Time, ok bool) {
+	m, name, until, ok := k.queries.Lookup(accessKey)
+	if !ok {
+		return m, identity{}, until, false
+	}
+	owner, id, _ := strings.Cut(name, " ")
+	if owner == operator.accessKey {
+		return m, identity{buckets: operator.buckets, readOnly: true, query: id}, until, true
+	}
+	c, ok := (*k.keys.Load())[owner]
+	return m, identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly, query: id}, until, ok
 }
 
 // authorise refuses what the caller has no right to. Copy sources are checked where they are resolved.

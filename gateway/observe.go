@@ -27,6 +27,7 @@ func (s *service) observe(x *exchange, t target, op s3api.GetObject, l learned, 
 	return s.ahead.Observe(prefetch.Read{
 		Target: of,
 		Range:  rng, Open: from || op.Range.IsAll(), Query: x.query, Hint: x.hints,
+		Quiet:   s.queries.Ready(x.query),
 		Columns: columns && (tail || rng.End() == l.attrs.Size),
 	})
 }

@@ -26,6 +26,7 @@ type service struct {
 	cache    *cache.Cache
 	learner  *learner
 	ahead    *prefetch.Prefetcher // nil: nothing is fetched ahead
+	queries  *prefetch.Registry   // nil: the same
 	uploader *multipart.Uploader
 	journal  *multipart.Journal
 	faults   *faults.Set

@@ -28,6 +28,9 @@ const (
 	prefixLease = "ml/" // leases, by their number
 	prefixPin   = "mp/" // pins, by lease, version and leaf
 
+	prefixQuery      = "mq/" // registered queries, by name
+	prefixQueryFiles = "mr/" // their files, by the query's name, a zero byte and a number
+
 	prefixUpload     = "mu/" // uploads, by their number
 	prefixUploadPart = "mv/" // parts of uploads, by the upload's number and their own
 )

@@ -108,7 +108,7 @@ func newRoot(p process) *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.PersistentFlags().Bool("json", false, "print JSON")
-	root.AddCommand(newServe(p), newCheck(p), newCache(p), newUploads(p), newFaults(p), newVersion(p))
+	root.AddCommand(newServe(p), newCheck(p), newCache(p), newWarm(p), newQuery(p), newUploads(p), newFaults(p), newVersion(p))
 	return root
 }
 

@@ -1,0 +1,147 @@
+package prefetch
+
+import (
+	"errors"
+	"time"
+
+	"unistore/byterange"
+	"unistore/cache"
+)
+
+// workLocked starts the goroutine of q when there is something to warm.
+func (g *Registry) workLocked(q *query) {
+	if q.working || g.mu.closed || q.at >= len(q.files) {
+		return
+	}
+	q.working, q.state = true, QueryWarming
+	g.work.Go(func() { g.warm(q) })
+}
+
+// piece is a part of a file that is fetched by one job.
+type piece struct {
+	file *file
+	rng  byterange.Range
+}
+
+// nextLocked takes the next piece of q; not ok: there is none now. The goroutine of q has ended then.
+func (q *query) nextLocked() (piece, bool) {
+	for q.at < len(q.files) {
+		f := q.files[q.at]
+		for _, r := range f.ranges {
+			if r.End() <= q.from {
+				continue
+			}
+			off := max(r.Off, q.from)
+			n := min(r.End()-off, pieceSize-off%pieceSize)
+			q.from = off + n
+			q.flying += n
+			return piece{f, byterange.Range{Off: off, Len: n}}, true
+		}
+		q.at, q.from = q.at+1, 0
+	}
+	q.working = false
+	q.settle()
+	return piece{}, false
+}
+
+// settle makes q ready when nothing is left to be done.
+func (q *query) settle() {
+	if !q.working && q.flying == 0 && q.state == QueryWarming {
+		q.state = QueryReady
+	}
+}
+
+// warm hands the pieces of q to the scheduler, a bounded number ahead of what it does.
+func (g *Registry) warm(q *query) {
+	ahead := make(chan struct{}, piecesAhead)
+	for {
+		select {
+		case ahead <- struct{}{}:
+		case <-q.ctx.Done():
+			return
+		}
+		g.mu.Lock()
+		p, ok := q.nextLocked()
+		left := q.until.Sub(g.cfg.Now())
+		g.mu.Unlock()
+		if !ok {
+			return
+		}
+		done := func() { <-ahead }
+		g.mu.Lock()
+		t := p.file.target
+		if t == nil && !g.mu.closed {
+			g.work.Go(func() { g.lookAgain(q, p, left, done) })
+		}
+		g.mu.Unlock()
+		if t != nil && !g.hand(q, p, left, done) {
+			return
+		}
+	}
+}
+
+// lookAgain is hand for a file of which only a listing or a record is known: with its headers, so that its first read has to
+// ask for nothing.
+func (g *Registry) lookAgain(q *query, p piece, left time.Duration, done func()) {
+	t, err := g.cfg.Resolver.Resolve(q.ctx, p.file.bucket, p.file.key)
+	if err == nil && (t.ETag != p.file.etag || t.Size != p.file.size) {
+		err = rejectVersion
+	}
+	if err != nil {
+		g.over(q, p, JobResult{Err: err})
+		done()
+		return
+	}
+	g.mu.Lock()
+	p.file.target = &t
+	g.mu.Unlock()
+	g.hand(q, p, left, done)
+}
+
+// hand gives one piece to the scheduler; done is called when it is over. False: q has ended.
+func (g *Registry) hand(q *query, p piece, left time.Duration, done func()) bool {
+	g.mu.Lock()
+	t := *p.file.target
+	g.mu.Unlock()
+	j := &Job{Target: t, Range: p.rng, Class: q.class, Cause: cache.CauseRegistered, Query: q.name}
+	if q.pin != cache.PinNone {
+		j.Pin = &cache.PinRequest{Query: q.name, Kind: q.pin, TTL: left}
+	}
+	j.Done = func(r JobResult) {
+		g.over(q, p, r)
+		done()
+	}
+	for !g.cfg.Prefetcher.Add(j) {
+		select {
+		case <-q.ctx.Done():
+			g.over(q, p, JobResult{Err: ErrDropped})
+			done()
+			return false
+		case <-time.After(addAgain):
+		}
+	}
+	return true
+}
+
+// over takes in the end of a piece.
+func (g *Registry) over(q *query, p piece, r JobResult) {
+	g.mu.Lock()
+	q.flying -= p.rng.Len
+	switch {
+	case errors.Is(r.Err, ErrDropped):
+		q.errors++
+	case r.Err != nil:
+		q.fail(p.file, r.Err)
+	case r.Pin.Refused > 0:
+		q.resident += p.rng.Len
+		q.fail(p.file, rejectPinned)
+	default:
+		q.resident += p.rng.Len
+	}
+	q.settle()
+	ended := q.state == QueryReleased || q.state == QueryExpired
+	g.mu.Unlock()
+	if ended && r.Pin.Bytes > 0 {
+		g.cfg.Cache.Unpin(q.name) // it was pinned while the query ended
+	}
+}
