@@ -55,17 +55,32 @@ func TestCheck(t *testing.T) {
 	tests := []struct {
 		name     string
 		upstream config.Upstream
+		write    bool
 		routes   []config.Route
-		want     []string // step, ok or FAILED, detail
+		want     []string // step, result, detail; the steps after them are not tried
 	}{
-		{"objects", local("full"), []config.Route{named}, []string{"open ok local", "auth ok 2 buckets", "list ok 1 buckets, 2 objects seen", "read ok 4096 bytes"}},
-		{"by another name", local("full"), []config.Route{{Name: "x-*", Bucket: "other"}}, []string{"open ok", "auth ok", "list ok 1 buckets, 1 objects", "read ok 1 bytes"}},
-		{"only globs", local("full"), []config.Route{{Name: "*"}}, []string{"open ok", "auth ok", "list ok 1 buckets, 1 objects", "read ok 1 bytes"}},
-		{"no objects", local("hollow"), []config.Route{named}, []string{"open ok", "auth ok", "list ok 1 buckets, no objects to read"}},
-		{"no buckets", local("empty"), []config.Route{{Name: "*"}}, []string{"open ok", "auth ok 0 buckets", "list ok no buckets yet"}},
-		{"bucket not there", local("empty"), []config.Route{named}, []string{"open ok", "auth ok 0 buckets", "list FAILED bucket warehouse: "}},
-		{"no directory", local("blocked/x"), []config.Route{named}, []string{"open FAILED "}},
-		{"nobody there", down, []config.Route{named}, []string{"open ok s3", "auth FAILED "}},
+		{"objects", local("full"), false, []config.Route{named}, []string{
+			"open ok local", "reach ok", "auth ok 2 buckets", "list ok 1 buckets, 2 objects seen", "read ok 4096 bytes", "write not tried nothing is written without --write",
+		}},
+		{"by another name", local("full"), false, []config.Route{{Name: "x-*", Bucket: "other"}}, []string{
+			"open ok", "reach ok", "auth ok", "list ok 1 buckets, 1 objects", "read ok 1 bytes",
+		}},
+		{"only globs", local("full"), true, []config.Route{{Name: "*"}}, []string{
+			"open ok", "reach ok", "auth ok", "list ok 1 buckets, 1 objects", "read ok 1 bytes", "write not tried no route names a bucket",
+		}},
+		{"no objects", local("hollow"), false, []config.Route{named}, []string{
+			"open ok", "reach ok", "auth ok", "list ok 1 buckets, no objects to read", "read not tried no object was found",
+		}},
+		{"no buckets", local("empty"), false, []config.Route{{Name: "*"}}, []string{"open ok", "reach ok", "auth ok 0 buckets", "list ok no buckets yet"}},
+		{"bucket not there", local("empty"), true, []config.Route{named}, []string{
+			"open ok", "reach ok", "auth ok 0 buckets", "list failed bucket warehouse: ", "read not tried the listing failed", "write not tried the listing failed",
+		}},
+		{"no directory", local("blocked/x"), false, []config.Route{named}, []string{"open failed ", "reach not tried the upstream could not be opened"}},
+		{"nobody there", down, true, []config.Route{named}, []string{"open ok s3", "reach failed ", "auth not tried the store was not reached"}},
+		{"writing", local("full"), true, []config.Route{named, {Name: "w", Bucket: "warehouse", Prefix: "a/"}}, []string{
+			"open ok", "reach ok", "auth ok", "list ok", "read ok", "write ok 1500 bytes written to bucket warehouse and read back", "condition ok If-None-Match is kept, If-Match is kept",
+			"multipart ok 1 part of 1497 bytes", "delete ok the object of the check is gone",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -74,20 +89,23 @@ func TestCheck(t *testing.T) {
 				r.Upstream = "up"
 				cfg.Buckets = append(cfg.Buckets, r)
 			}
-			got := Check(t.Context(), cfg)
-			if len(got) != len(tt.want) {
+			got := Check(t.Context(), cfg, CheckOptions{Write: tt.write})
+			if len(got) != len(checkSteps) {
 				t.Fatalf("%d steps: %+v", len(got), got)
 			}
 			for i, r := range got {
-				line := r.Step + " FAILED " + r.Detail
-				if r.OK {
-					line = r.Step + " ok " + r.Detail
+				line, want := r.Step+" "+r.Result+" "+r.Detail, checkSteps[i]+" not tried "
+				if i < len(tt.want) {
+					want = tt.want[i]
 				}
-				if r.Upstream != "up" || !strings.HasPrefix(line, tt.want[i]) || strings.Contains(line, "pl4nted") {
-					t.Errorf("step %d is %q of %s, want %q", i, line, r.Upstream, tt.want[i])
+				if r.Upstream != "up" || r.Step != checkSteps[i] || !strings.HasPrefix(line, want) || strings.Contains(line, "pl4nted") || r.OK != (r.Result == CheckOK) {
+					t.Errorf("step %d is %q of %s, want %q", i, line, r.Upstream, want)
 				}
 			}
 		})
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "full/warehouse/*check*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
 	}
 }
 

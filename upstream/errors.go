@@ -79,6 +79,8 @@ type Error struct {
 	Err       error  // the cause, or nil
 	// Unsent: the request never reached the store, so a repeat cannot happen twice.
 	Unsent bool
+	// Credentials: the store did not know our keys or their signature (Access), whatever they may do.
+	Credentials bool
 	// RetryAfter is how long the store asked to be left alone; 0 when it did not say.
 	RetryAfter time.Duration
 }

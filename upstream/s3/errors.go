@@ -33,7 +33,7 @@ func (r *request) fail(err error) error {
 		return out
 	}
 	if errors.Is(err, errCredentials) {
-		out.Code, out.Unsent = upstream.Access, true
+		out.Code, out.Credentials, out.Unsent = upstream.Access, true, true
 		return out
 	}
 	status, h := answerOf(err)
@@ -52,7 +52,7 @@ func (r *request) fail(err error) error {
 	switch {
 	case r.wrongRegion(out, status, code, h):
 	case wire.CredentialFault(code):
-		out.Code, out.Message = upstream.Access, "the store refused our credentials: "+code
+		out.Code, out.Credentials, out.Message = upstream.Access, true, "the store refused our credentials: "+out.Message
 		r.b.cfg.Log.Error().Str("upstream", r.b.cfg.Name).Str("code", code).Str("upstream_request", out.RequestID).
 			Msg("the store refuses the configured credentials")
 	case status == http.StatusNotFound && bodiless(code):

@@ -149,7 +149,7 @@ func (v Vendor) Refusal(op string, a Answer) *upstream.Error {
 	}
 	switch {
 	case CredentialFault(code):
-		out.Code, out.Message = upstream.Access, "the store refused our credentials: "+out.Message
+		out.Code, out.Credentials, out.Message = upstream.Access, true, "the store refused our credentials: "+out.Message
 		v.Log.Error().Str("upstream", v.Upstream).Str("code", code).Str("upstream_request", out.RequestID).
 			Msg("the store refuses the configured credentials")
 	case a.Status >= 300 && a.Status < 400 && a.Status != http.StatusNotModified:
