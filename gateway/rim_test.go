@@ -13,8 +13,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
 	"unistore/config"
+	"unistore/metrics"
+	"unistore/netx"
 )
 
 // raw sends text on a new connection and returns the connection and a reader of its answers.
@@ -62,6 +66,40 @@ func answer(t *testing.T, r *bufio.Reader) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	return res, string(b)
+}
+
+// A connection on which nothing was asked is closed without a word when its time is over; half a request is answered.
+func TestConnectionsThatAreNotUsed(t *testing.T) {
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t.Context(), serverConfig{Service: &service{}, Metrics: metrics.New(prometheus.NewRegistry()), Log: zerolog.Nop()})
+	s.app.Server().ReadTimeout = 50 * time.Millisecond
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.Serve(netx.Wrap(raw, netx.Config{Budget: netx.NewBudget(10), WriteStall: time.Minute, Log: zerolog.Nop()}))
+	}()
+	for sent, want := range map[string]string{"": "", "GET / HT": "HTTP/1.1 400 Bad Request"} {
+		c, err := net.Dial("tcp", raw.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(c)
+		if line, _, _ := strings.Cut(string(got), "\r\n"); err != nil || line != want {
+			t.Errorf("after %q: %q, %v, want %q", sent, got, err, want)
+		}
+		c.Close()
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestATruncatedBodyStoresNothing(t *testing.T) {

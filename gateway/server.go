@@ -223,6 +223,11 @@ func (s *server) account(x *exchange, status int, sent int64, err, sendErr error
 func (s *server) malformed(fc *fasthttp.RequestCtx, err error) {
 	e := badHTTP()
 	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		if c := connOf(fc.Conn()); c != nil && !c.Heard() {
+			// A pool's spare connection, never used: an answer could be taken for that to its first request.
+			_ = c.Close()
+			return
+		}
 		e = &s3api.Error{Code: s3api.ErrRequestTimeout, Close: true}
 	} else if _, ok := errors.AsType[*fasthttp.ErrSmallBuffer](err); ok {
 		e = &s3api.Error{Code: s3api.ErrRequestHeaderSectionTooLarge, Close: true}

@@ -28,7 +28,7 @@ type Conn struct {
 	release  func() // called once, by Close
 
 	sentFile, sentCopy atomic.Int64
-	peerDone           atomic.Bool
+	peerDone, heard    atomic.Bool
 
 	mu struct {
 		sync.Mutex
@@ -65,11 +65,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.inner.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
 	if err == io.EOF {
 		c.peerDone.Store(true)
 	}
 	return n, err
 }
+
+// Heard reports whether the client has ever sent a byte.
+func (c *Conn) Heard() bool { return c.heard.Load() }
 
 // PeerDone reports whether a Read has met the end of what the client sends. A parser that asked for more than
 // there was met it too, which is how a body cut between two chunks is told from a whole one.
