@@ -31,8 +31,8 @@ const (
 type CheckResult struct {
 	Upstream string        `json:"upstream"`
 	Step     string        `json:"step"`   // one of checkSteps
-	Result   string        `json:"result"` // CheckOK, CheckFailed or CheckNotTried
 	OK       bool          `json:"ok"`     // Result is CheckOK
+	Result   string        `json:"result"` // CheckOK, CheckFailed or CheckNotTried
 	Detail   string        `json:"detail"` // what was found, what failed, or why it was not tried
 	Error    *CheckError   `json:"error,omitempty"`
 	Took     time.Duration `json:"took_ns"`
