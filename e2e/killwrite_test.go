@@ -134,7 +134,7 @@ func newVictim(t *testing.T, kind string) *victim {
 // strike writes a key until the process is gone, and looks at what is left.
 func (v *victim) strike(s strike) {
 	v.t.Helper()
-	key := fmt.Sprintf("%s/%d", strings.ReplaceAll(s.point, ".", "-"), len(v.keys))
+	key := fmt.Sprintf("%s/%04d", strings.ReplaceAll(s.point, ".", "-"), len(v.keys))
 	v.keys = append(v.keys, key)
 	seed := uint64(len(v.keys))
 	if s.write != "create" {

@@ -156,10 +156,7 @@ func (g *Gateway) openCache() error {
 		return fmt.Errorf("cache %s: %w", c.Dir, err)
 	}
 	g.closers = append(g.closers, g.cache.Close)
-	g.journal, err = multipart.OpenJournal(multipart.JournalConfig{DB: db, Metrics: g.metrics, Log: g.log, Now: g.opts.now})
-	if err != nil {
-		return fmt.Errorf("the records of uploads in %s: %w", c.Dir, err)
-	}
+	g.journal = multipart.NewJournal(multipart.JournalConfig{DB: db, Metrics: g.metrics, Log: g.log, Now: g.opts.now})
 	g.records = db
 	g.openPrefetch()
 	return nil

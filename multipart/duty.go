@@ -76,6 +76,11 @@ func (s *Sweeper) note(ctx context.Context, w job, outcome string, err error) {
 	switch upstream.CodeOf(err) {
 	case upstream.Unavailable, upstream.Throttled, upstream.Cancelled:
 		s.pauseStore(name, err)
+		// It may be this upload alone; then it must not keep the others waiting.
+		s.j.mu.Lock()
+		w.e.next = s.j.cfg.Now().Add(backoff(w.e.unanswered, firstPause, lastPause))
+		w.e.unanswered++
+		s.j.mu.Unlock()
 	default:
 		s.refused(w, err)
 	}
@@ -84,9 +89,9 @@ func (s *Sweeper) note(ctx context.Context, w job, outcome string, err error) {
 // refused puts off an upload that the store refuses to abort, or gives it up.
 func (s *Sweeper) refused(w job, err error) {
 	s.j.mu.Lock()
-	w.e.next = s.j.cfg.Now().Add(backoff(w.e.tries, firstRefusal, lastRefusal))
-	w.e.tries++
-	giveUp := w.e.tries >= maxRefusals
+	w.e.next = s.j.cfg.Now().Add(backoff(w.e.refusals, firstRefusal, lastRefusal))
+	w.e.refusals++
+	giveUp := w.e.refusals >= maxRefusals
 	s.j.mu.Unlock()
 	if giveUp {
 		w.e.Gone()

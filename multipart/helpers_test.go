@@ -177,11 +177,7 @@ func newUploader(t *target, cfg Config) *Uploader {
 		cfg.Memory = 16 * part
 	}
 	if cfg.Journal == nil {
-		j, err := OpenJournal(JournalConfig{Metrics: cfg.Metrics})
-		if err != nil {
-			panic(err)
-		}
-		cfg.Journal = j
+		cfg.Journal = NewJournal(JournalConfig{Metrics: cfg.Metrics})
 	}
 	return NewUploader(cfg)
 }

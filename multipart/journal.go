@@ -71,12 +71,14 @@ type Entry struct {
 	gone    bool // it is in the Journal no more
 	adopted bool // another node has begun it
 	settled bool // completing, and the store has been asked what became of it
-	tries   int  // failed attempts of the Sweeper
-	next    time.Time
+	// Of the Sweeper: attempts that the store did not answer, those that it refused, and when to try again.
+	unanswered, refusals int
+	next                 time.Time
 }
 
-// OpenJournal loads what the database has. Nobody works on any of it.
-func OpenJournal(cfg JournalConfig) (*Journal, error) {
+// NewJournal loads what the database has. Nobody works on any of it. What can not be read is counted and left to the next
+// start: a damaged record is no reason not to serve.
+func NewJournal(cfg JournalConfig) *Journal {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -85,13 +87,13 @@ func OpenJournal(cfg JournalConfig) (*Journal, error) {
 	j.mu.named = map[uploadName]*Entry{}
 	j.mu.orphans = map[meta.ObjectKey]*Entry{}
 	j.mu.states = map[string]int{}
-	if cfg.DB == nil {
-		return j, nil
+	if cfg.DB != nil {
+		j.load()
 	}
-	return j, j.load()
+	return j
 }
 
-func (j *Journal) load() error {
+func (j *Journal) load() {
 	var bad []uint64
 	err := j.cfg.DB.Uploads(func(u meta.Upload, err error) error {
 		if err != nil {
@@ -104,7 +106,7 @@ func (j *Journal) load() error {
 		return nil
 	})
 	if err != nil {
-		return err
+		j.failed("the records of the last run", err)
 	}
 	for _, number := range bad {
 		var ch meta.Changes
@@ -116,7 +118,6 @@ func (j *Journal) load() error {
 		j.cfg.Log.Error().Int("records", len(bad)).Msg("records of uploads are damaged: the uploads stay at their store until its own age limit")
 	}
 	j.sortResults()
-	return nil
 }
 
 // countResumed counts the uploads of clients that can go on.

@@ -31,10 +31,7 @@ func BenchmarkJournal(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				j, err := OpenJournal(JournalConfig{DB: db, Log: zerolog.Nop()})
-				if err != nil {
-					b.Fatal(err)
-				}
+				j := NewJournal(JournalConfig{DB: db, Log: zerolog.Nop()})
 				parts := make([]upstream.Part, 10)
 				for b.Loop() {
 					entry := j.Begin(kind, meta.ObjectKey{Upstream: "u", Bucket: "b", Key: "dir/object"})

@@ -101,12 +101,10 @@ func (f *swept) restart() {
 	f.m = metrics.New(prometheus.NewRegistry())
 	f.store = upstream.NewStore("test", fault.Wrap(f.backend, "test", f.set), upstream.StoreConfig{Retries: -1})
 	db, err := meta.NewDB(metafault.Wrap(f.engine, f.set))
-	if err == nil {
-		f.j, err = OpenJournal(JournalConfig{DB: db, Metrics: f.m, Log: zerolog.Nop(), Now: f.now})
-	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.j = NewJournal(JournalConfig{DB: db, Metrics: f.m, Log: zerolog.Nop(), Now: f.now})
 	f.s = NewSweeper(SweeperConfig{
 		Journal: f.j, Stores: map[string]SweepStore{"test": f.store}, MaxAge: sweptAge, Metrics: f.m, Log: zerolog.Nop(), Faults: f.set,
 		Forget: func(at meta.ObjectKey) {
@@ -354,6 +352,25 @@ func TestAStoreThatIsDown(t *testing.T) {
 	f.want("[] store 1", "after a day of refusals")
 }
 
+// TestOneUploadThatAlwaysFails does not keep the others waiting.
+func TestOneUploadThatAlwaysFails(t *testing.T) {
+	f := newSwept(t, upstream.Limits{})
+	for i := range 200 {
+		f.begin(meta.UploadPut, fmt.Sprint(i))
+	}
+	f.restart()
+	if err := f.set.Put(faults.Fault{Name: faults.UpstreamError, Operation: "AbortUpload", Key: "77", Status: 500}); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		f.round(time.Second)
+	}
+	f.want("[put abandoned:1] store 1", "after half a minute")
+	if n := f.set.List()[0].Fired; n > 8 {
+		t.Errorf("it was tried %d times in half a minute", n)
+	}
+}
+
 // TestStraysOfAStoreOfOurs: uploads that no record knows go by age there, and nowhere else.
 func TestStraysOfAStoreOfOurs(t *testing.T) {
 	for _, own := range []bool{true, false} {
@@ -405,6 +422,24 @@ func TestDamagedRecords(t *testing.T) {
 	if n := f.records(); n != 0 {
 		t.Errorf("%d records are left", n)
 	}
+}
+
+// TestUnreadableRecords: a database that can not be scanned is no reason not to start; the next start reads it.
+func TestUnreadableRecords(t *testing.T) {
+	f := newSwept(t, upstream.Limits{})
+	f.begin(meta.UploadClient, "a")
+	f.begin(meta.UploadClient, "b")
+	if err := f.set.Put(faults.Fault{Name: faults.MetaError, Operation: "next", Skip: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f.restart()
+	if n := testutil.ToFloat64(f.m.UploadJournalErrors); n != 1 {
+		t.Errorf("%v errors", n)
+	}
+	f.begin(meta.UploadClient, "c")
+	f.set.Clear()
+	f.restart()
+	f.want("[client open:3] store 3", "at the next start")
 }
 
 func TestAJournalThatIsFull(t *testing.T) {
