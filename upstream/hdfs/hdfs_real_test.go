@@ -6,14 +6,12 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"unistore/e2e/servers"
 	"unistore/upstream"
 	"unistore/upstream/upstreamtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func openReal(t testing.TB, h *servers.Hadoop) *Backend {
 	t.Helper()
