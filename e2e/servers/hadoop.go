@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -47,6 +46,7 @@ type Daemon struct {
 	Dir string // its data
 
 	name    string
+	http    string // of a DataNode
 	command func() *exec.Cmd
 	log     *tail
 	process *process
@@ -72,14 +72,16 @@ func StartHadoop(t testing.TB, n int) *Hadoop {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.DataNodes = append(h.DataNodes, h.daemon(t, fmt.Sprintf("datanode%d", i), dataNodeClass, config))
+		d := h.daemon(t, fmt.Sprintf("datanode%d", i), dataNodeClass, config)
+		d.http = config["dfs.datanode.http.address"]
+		h.DataNodes = append(h.DataNodes, d)
 	}
 	h.format(t)
 	h.NameNode.Start(t)
 	for _, d := range h.DataNodes {
 		d.Start(t)
 	}
-	h.Await(t, n)
+	h.Await(t)
 	return h
 }
 
@@ -179,27 +181,51 @@ func (h *Hadoop) format(t testing.TB) {
 	}
 }
 
-// Await waits until the NameNode is out of safe mode and n DataNodes live.
-func (h *Hadoop) Await(t testing.TB, n int) {
+// Await waits until the NameNode is out of safe mode and all DataNodes serve.
+func (h *Hadoop) Await(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyIn)
 	defer cancel()
-	var last error
 	for {
-		if last = h.ready(ctx, n); last == nil {
+		err := h.ready(ctx)
+		if err == nil {
 			return
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the cluster is not ready in %v: %v\n%s", readyIn, last, h.NameNode.log)
+			t.Fatalf("the cluster is not ready in %v: %v\n%s", readyIn, err, h.NameNode.log)
 		case <-time.After(pollEvery):
 		}
 	}
 }
 
-func (h *Hadoop) ready(ctx context.Context, n int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		"http://"+h.http+"/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState", http.NoBody)
+func (h *Hadoop) ready(ctx context.Context) error {
+	var state struct {
+		NumLiveDataNodes, NumStaleDataNodes int
+		FSState                             string
+	}
+	if err := bean(ctx, h.http, "Hadoop:service=NameNode,name=FSNamesystemState", &state); err != nil {
+		return err
+	}
+	if state.FSState != "Operational" || state.NumLiveDataNodes < len(h.DataNodes) || state.NumStaleDataNodes > 0 {
+		return fmt.Errorf("%+v", state)
+	}
+	for _, d := range h.DataNodes {
+		// The NameNode takes one that has just died for alive; it knows itself whether it serves.
+		var info struct{ BPServiceActorInfo string }
+		if err := bean(ctx, d.http, "Hadoop:service=DataNode,name=DataNodeInfo", &info); err != nil {
+			return err
+		}
+		if !strings.Contains(info.BPServiceActorInfo, `"ActorState":"RUNNING"`) {
+			return fmt.Errorf("%s: %s", d.name, info.BPServiceActorInfo)
+		}
+	}
+	return nil
+}
+
+// bean reads a bean of a daemon's JMX.
+func bean(ctx context.Context, addr, name string, to any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/jmx?qry="+name, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -212,19 +238,13 @@ func (h *Hadoop) ready(ctx context.Context, n int) error {
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}
-	var state struct {
-		Beans []struct {
-			NumLiveDataNodes, NumStaleDataNodes int
-			FSState                             string
-		} `json:"beans"`
+	var answer struct {
+		Beans []json.RawMessage `json:"beans"`
 	}
-	if err := json.Unmarshal(body, &state); err != nil || len(state.Beans) != 1 {
-		return fmt.Errorf("no state in %q: %w", body, err)
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Beans) != 1 {
+		return fmt.Errorf("%s: no %s in %q: %w", addr, name, body, err)
 	}
-	if s := state.Beans[0]; s.FSState != "Operational" || s.NumLiveDataNodes < n || s.NumStaleDataNodes > 0 {
-		return fmt.Errorf("%+v", s)
-	}
-	return nil
+	return json.Unmarshal(answer.Beans[0], to)
 }
 
 // Start runs the JVM. It does not wait until it serves.
@@ -274,14 +294,4 @@ func (d *Daemon) Blocks() ([]string, error) {
 		return err
 	})
 	return files, err
-}
-
-// Listening reports whether somebody accepts connections at the NameNode's address.
-func (h *Hadoop) Listening() bool {
-	c, err := net.DialTimeout("tcp", h.Addr, time.Second)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
 }

@@ -22,8 +22,6 @@ const (
 	// (HdfsConstants.LEASE_SOFTLIMIT_PERIOD).
 	leaseEvery = 20 * time.Second
 	beatEvery  = 5 * time.Minute
-	// deadAfter is how old the sign of life of a process may be before others remove what it was writing.
-	deadAfter = 24 * time.Hour
 	// cleanTimeout bounds what is done for nobody's request.
 	cleanTimeout = 10 * time.Second
 	// maxTrash bounds what is remembered for removal; more is left to other processes.
@@ -38,7 +36,9 @@ type area struct {
 	next    atomic.Int64
 	writers atomic.Int64  // files being written
 	wake    chan struct{} // there is something in the trash
-	mu      struct {
+	// deadAfter is how old the sign of life of a process may be before others remove what it was writing.
+	deadAfter time.Duration
+	mu        struct {
 		sync.Mutex
 		made  bool     // the directory is there
 		trash []string // paths to remove
@@ -46,7 +46,7 @@ type area struct {
 }
 
 func newArea(b *Backend) *area {
-	return &area{b: b, path: b.root + tmpDir + "/" + b.nn.Name(), wake: make(chan struct{}, 1)}
+	return &area{b: b, path: b.root + tmpDir + "/" + b.nn.Name(), wake: make(chan struct{}, 1), deadAfter: 24 * time.Hour}
 }
 
 // name returns a fresh path in the area.
@@ -157,7 +157,7 @@ func (a *area) beat(ctx context.Context) error {
 		} else if s != nil {
 			seen = max(seen, s.GetModificationTime())
 		}
-		if now-int64(seen) > deadAfter.Milliseconds() {
+		if now-int64(seen) > a.deadAfter.Milliseconds() {
 			if _, err := a.b.nn.Delete(ctx, dir, true); err != nil && !isMissing(err) {
 				return err
 			}
