@@ -35,11 +35,11 @@ type writer struct {
 // written. After each restart every object is one of those that it may be, whole, and clients go on with what they
 // have begun. In the end nothing of any upload is left.
 func TestKillUnderWrites(t *testing.T) {
-	for _, kind := range []string{"local", "minio"} {
+	for kind, write := range map[string]string{"local": "cache", "minio": "bypass"} {
 		t.Run(kind, func(t *testing.T) {
 			seed := seedOf(t, rand.Uint64())
 			r := rand.New(rand.NewPCG(seed, 2))
-			v := newVictim(t, kind)
+			v := newVictim(t, kind, write)
 			writers := make([]*writer, 4)
 			for i := range writers {
 				writers[i] = &writer{v: v, key: fmt.Sprintf("w/%d", i), r: rand.New(rand.NewPCG(seed, uint64(i+10)))}

@@ -89,12 +89,13 @@ type victim struct {
 
 // TestKillInEveryWrite kills the process at every step of single PUTs, of PUTs that the gateway cuts into parts, and of
 // clients' uploads. After each restart the object is the old one or the new one, as a read, a range and a listing agree
-// although the old version was cached and is promised not to change; the client's upload is listed and goes on, or is
+// although the old version was cached and objects are promised not to change; the client's upload is listed and goes on, or is
 // completed once more with the same answer. At last, when the age limit has come, nothing of any upload is left.
 func TestKillInEveryWrite(t *testing.T) {
-	for _, kind := range []string{"local", "versitygw", "minio"} {
-		t.Run(kind, func(t *testing.T) {
-			v := newVictim(t, kind)
+	for name, write := range map[string]string{"local": "bypass", "local, cached": "cache", "versitygw": "bypass", "minio": "cache"} {
+		kind, _, _ := strings.Cut(name, ",")
+		t.Run(name, func(t *testing.T) {
+			v := newVictim(t, kind, write)
 			list := slices.Clone(strikes)
 			if kind == "local" {
 				list = append(list, localStrikes...)
@@ -111,7 +112,8 @@ func TestKillInEveryWrite(t *testing.T) {
 	}
 }
 
-func newVictim(t *testing.T, kind string) *victim {
+// newVictim runs a gateway in front of a kind of upstream, with what its route does with writes.
+func newVictim(t *testing.T, kind, write string) *victim {
 	t.Helper()
 	v := &victim{t: t, c: rawClient(4), now: map[string]content{}}
 	var upstreams string
@@ -124,7 +126,7 @@ func newVictim(t *testing.T, kind string) *victim {
 		upstreams = s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)
 		v.direct = clientOf(srv.Endpoint, srv.AccessKey, srv.SecretKey)
 	}
-	v.g = startWith(t, setup{upstreams: upstreams, freshness: "immutable", extra: "uploads: {max_age: 1h}\n"})
+	v.g = startWith(t, setup{upstreams: upstreams, freshness: "immutable", write: write, extra: "uploads: {max_age: 1h}\n"})
 	v.s3 = v.g.client()
 	t.Cleanup(v.c.CloseIdleConnections)
 	createBucket(t, v.s3, "kill")
