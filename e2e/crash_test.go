@@ -22,8 +22,18 @@ var killPoints = []string{
 	"cache.intent", "cache.page-written", "cache.remove", "cache.removed", "meta.apply", "meta.get",
 }
 
+// writePoints are where it may strike when writes are kept.
+var writePoints = []string{
+	"write.intent", "write.page-written", "write.publish", "write.recorded", "write.published",
+	"cache.remove", "cache.removed", "meta.apply",
+}
+
 // crash is one test of kill -9 under load.
 type crash struct {
+	points []string // of process.kill
+	skip   int      // how often it may pass one, at most
+	writes int      // of 100 operations
+	kept   int      // writes, in all
 	g      *gatewayProcess
 	c      *s3.Client
 	m      *model
@@ -38,18 +48,30 @@ type crash struct {
 // TestKillUnderLoad kills the process at random moments and at named points while 8 clients read more than the cache
 // holds, overwrite and delete. After each restart: served in time, no wrong byte, and files, records and index agree.
 func TestKillUnderLoad(t *testing.T) {
+	k := &crash{points: killPoints, skip: 40, writes: 8}
+	k.run(t, setup{cache: "size: 32MiB, block_size: 256KiB, reserve_free: 0"})
+}
+
+// TestKillWhileWritesAreKept does so while most operations are writes to a route with "write: cache".
+func TestKillWhileWritesAreKept(t *testing.T) {
+	k := &crash{points: writePoints, skip: 8, writes: 50}
+	k.run(t, setup{cache: "size: 128MiB, block_size: 256KiB, reserve_free: 0", write: "cache"})
+	if k.kept == 0 {
+		t.Error("no write was kept")
+	}
+}
+
+// run is the test, with a gateway in front of a directory.
+func (k *crash) run(t *testing.T, s setup) {
+	t.Helper()
 	const keys, clients = 24, 8
 	seed := seedOf(t, rand.Uint64())
 	r := rand.New(rand.NewPCG(seed, 1))
-	g := prepareWith(t, setup{
-		upstreams: upstreamYAML(t, "local", t.TempDir()),
-		cache:     "size: 32MiB, block_size: 256KiB, reserve_free: 0",
-	})
+	s.upstreams = upstreamYAML(t, "local", t.TempDir())
+	g := prepareWith(t, s)
 	g.start()
-	k := &crash{
-		g: g, c: g.client(), m: newModel("crash", keys), probe: rawClient(1),
-		fixed: content{seed, 300_000}, byFist: map[string]int{},
-	}
+	k.g, k.c, k.m, k.probe = g, g.client(), newModel("crash", keys), rawClient(1)
+	k.fixed, k.byFist = content{seed, 300_000}, map[string]int{}
 	createBucket(t, k.c, "crash")
 	put(t, k.c, "crash", "fixed", k.fixed.bytes())
 	k.url = g.presigned("crash", "fixed")
@@ -63,7 +85,7 @@ func TestKillUnderLoad(t *testing.T) {
 		k.round(t, i, clients, r)
 	}
 	slices.Sort(k.clocks)
-	t.Logf("%d kills %v; operations: %s; restart to the first right answer: median %v, max %v", kills, k.byFist, &k.total,
+	t.Logf("%d kills %v; operations: %s; %d writes kept; restart to the first right answer: median %v, max %v", kills, k.byFist, &k.total, k.kept,
 		k.clocks[len(k.clocks)/2], k.clocks[len(k.clocks)-1])
 	if worst := k.clocks[len(k.clocks)-1]; worst > 2*time.Second {
 		t.Errorf("a restart took %v to serve", worst)
@@ -115,9 +137,9 @@ func (k *crash) client(ctx context.Context, id, clients int, r *rand.Rand) error
 		var err error
 		own := k.m.keys[(r.IntN(len(k.m.keys)/clients)*clients+id)%len(k.m.keys)]
 		switch n := r.IntN(100); {
-		case n < 8:
+		case n < k.writes:
 			o, err = k.m.put(ctx, k.c, own, content{r.Uint64(), 100_000 + r.Int64N(6<<20)})
-		case n < 11:
+		case n < k.writes+3:
 			o, err = k.m.remove(ctx, k.c, own)
 		default:
 			o, err = k.m.get(ctx, k.c, r, k.m.keys[r.IntN(len(k.m.keys))])
@@ -133,11 +155,12 @@ func (k *crash) client(ctx context.Context, id, clients int, r *rand.Rand) error
 func (k *crash) kill(t *testing.T, r *rand.Rand) string {
 	t.Helper()
 	time.Sleep(time.Duration(20+r.IntN(400)) * time.Millisecond) // the moment is what is random here
+	k.kept += int(k.g.metric("unistore_cache_writes_total", `outcome="kept"`))
 	where := "from outside"
 	if r.IntN(2) == 0 {
-		where = killPoints[r.IntN(len(killPoints))]
+		where = k.points[r.IntN(len(k.points))]
 		// It may strike before it can answer.
-		_ = k.g.control(http.MethodPut, "/faults/process.kill", map[string]any{"operation": where, "skip": r.IntN(40)}, nil)
+		_ = k.g.control(http.MethodPut, "/faults/process.kill", map[string]any{"operation": where, "skip": r.IntN(k.skip)}, nil)
 		select {
 		case err := <-k.g.ended:
 			k.g.ended <- err
