@@ -282,7 +282,7 @@ func (d *Detector) Accuracy() (past int64, share float64) {
 	return wanted, min(float64(read)/float64(wanted), 1)
 }
 
-// ahead wants what follows c, when half of the window has been used up: no small requests.
+// ahead wants what follows c, in whole requests; a smaller one only when less than half of the window is under way.
 func (d *Detector) ahead(c *cursor, p Plan) []Want {
 	window := p.Window(c.seen(), c.reads) / d.scale
 	if past, good := d.Accuracy(); past >= judged && good < halfAt {
@@ -296,14 +296,12 @@ func (d *Detector) ahead(c *cursor, p Plan) []Want {
 		edge = max(edge, r.End())
 	}
 	from := max(c.issued, edge)
-	if from >= d.size || from-c.pos > window/2 {
-		return nil
-	}
 	end := min(c.pos+window, d.size)
+	small := from-c.pos <= window/2
 	var out []Want
 	for from < end {
 		to := min((from/p.Run+1)*p.Run, d.size)
-		if to > end && len(out) > 0 {
+		if to > end && (len(out) > 0 || !small) {
 			break
 		}
 		to = min(to, max(end, from+minRun), d.size)

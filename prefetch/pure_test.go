@@ -83,7 +83,7 @@ func TestRunSize(t *testing.T) {
 		want int64
 	}{
 		{200 * time.Millisecond, 80e6, 1 << 30, 16 * mib}, // Arrow's formula would say 144 MB
-		{200 * time.Millisecond, 80e6, 128 * mib, 8 * mib},
+		{200 * time.Millisecond, 80e6, 128 * mib, 4 * mib},
 		{2 * time.Millisecond, 400e6, 1 << 30, 6 * mib},
 		{100 * time.Microsecond, 80e6, 128 * mib, mib},
 		{time.Second, 80e6, 4 * mib, mib},

@@ -19,9 +19,16 @@ func (g *Registry) workLocked(q *query) {
 
 // piece is a part of a file that is fetched by one job.
 type piece struct {
-	file *file
-	rng  byterange.Range
+	file  *file
+	rng   byterange.Range
+	tries int // before this one
 }
+
+// What is tried again: a piece whose store wants less, or failed for a moment. The governor sets the pace.
+const (
+	pieceTries = 6
+	pieceWait  = 500 * time.Millisecond // times the number of tries
+)
 
 // nextLocked takes the next piece of q; not ok: there is none now. The goroutine of q has ended then.
 func (q *query) nextLocked() (piece, bool) {
@@ -35,7 +42,7 @@ func (q *query) nextLocked() (piece, bool) {
 			n := min(r.End()-off, pieceSize-off%pieceSize)
 			q.from = off + n
 			q.flying += n
-			return piece{f, byterange.Range{Off: off, Len: n}}, true
+			return piece{file: f, rng: byterange.Range{Off: off, Len: n}}, true
 		}
 		q.at, q.from = q.at+1, 0
 	}
@@ -108,6 +115,9 @@ func (g *Registry) hand(q *query, p piece, left time.Duration, done func()) bool
 		j.Pin = &cache.PinRequest{Query: q.name, Kind: q.pin, TTL: left}
 	}
 	j.Done = func(r JobResult) {
+		if transient(r.Err) && g.again(q, p, done) {
+			return
+		}
 		g.over(q, p, r)
 		done()
 	}
@@ -120,6 +130,32 @@ func (g *Registry) hand(q *query, p piece, left time.Duration, done func()) bool
 		case <-time.After(addAgain):
 		}
 	}
+	return true
+}
+
+// transient reports whether a later try may do better.
+func transient(err error) bool {
+	return err != nil && !errors.Is(err, ErrDropped) && !errors.Is(err, cache.ErrChanged) && !errors.Is(err, cache.ErrNotKept)
+}
+
+// again hands a piece in once more, later. False: it has been tried enough, or q has ended.
+func (g *Registry) again(q *query, p piece, done func()) bool {
+	p.tries++
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p.tries == pieceTries || g.mu.closed || q.ctx.Err() != nil {
+		return false
+	}
+	left := q.until.Sub(g.cfg.Now())
+	g.work.Go(func() {
+		select {
+		case <-time.After(time.Duration(p.tries) * pieceWait):
+			g.hand(q, p, left, done)
+		case <-q.ctx.Done():
+			g.over(q, p, JobResult{Err: ErrDropped})
+			done()
+		}
+	})
 	return true
 }
 

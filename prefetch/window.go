@@ -9,7 +9,7 @@ const (
 	minWindow = 2 << 20
 	// windowRuns is how many requests a full window has at least: the fewer there are, the more each one's first byte
 	// is waited for.
-	windowRuns = 16
+	windowRuns = 32
 )
 
 // The ramp: a window is at most so many times what the reader has read in sequence. What a reader that stops costs is
