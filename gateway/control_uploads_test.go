@@ -161,3 +161,32 @@ func TestUnroutedUploadsAreShownToTheOperator(t *testing.T) {
 		t.Errorf("%d %s", code, text)
 	}
 }
+
+// TestClientNames: by which names a place at an upstream is known to clients.
+func TestClientNames(t *testing.T) {
+	r := &routes{cfg: &config.Config{Buckets: []config.Route{
+		{Name: "a", Upstream: "one", Bucket: "shared", Prefix: "a/"},
+		{Name: "b-*", Upstream: "one", Bucket: "shared", Prefix: "b/"}, // its names can not be told
+		{Name: "c", Upstream: "two"},
+		{Name: "d-*", Upstream: "one"},
+		{Name: "*", Upstream: "one", Prefix: "p/"},
+	}}}
+	for at, want := range map[meta.ObjectKey]string{
+		{Upstream: "one", Bucket: "shared", Key: "a/k"}:   "[{a k}]",
+		{Upstream: "one", Bucket: "shared", Key: "a/"}:    "[]",
+		{Upstream: "one", Bucket: "shared", Key: "b/k"}:   "[]",
+		{Upstream: "one", Bucket: "shared", Key: "p/k"}:   "[{shared k}]",
+		{Upstream: "two", Bucket: "shared", Key: "a/k"}:   "[]",
+		{Upstream: "two", Bucket: "c", Key: "k"}:          "[{c k}]",
+		{Upstream: "one", Bucket: "c", Key: "p/k"}:        "[]", // c is at two
+		{Upstream: "one", Bucket: "d-1", Key: "p/k"}:      "[{d-1 p/k}]",
+		{Upstream: "one", Bucket: "e", Key: "k"}:          "[]",
+		{Upstream: "one", Bucket: "a", Key: "p/k"}:        "[]",
+		{Upstream: "gone", Bucket: "shared", Key: "a/k"}:  "[]",
+		{Upstream: "one", Bucket: "shared", Key: "a/p/k"}: "[{a p/k}]",
+	} {
+		if got := fmt.Sprint(r.clientNames(at)); got != want {
+			t.Errorf("%v: %s, want %s", at, got, want)
+		}
+	}
+}
