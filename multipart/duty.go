@@ -28,13 +28,13 @@ const settleGrace = time.Minute
 // being completed, and the store has been asked since. Uploads may become maxAge old.
 //
 // Of a PUT nobody can take up the thread, so its upload goes at once. A client may come back to its own until it
-// is too old. What an intent has become can be told only by age: another node may have an upload of the same key.
+// is too old. What an intent has become shows when no store can be at it any more.
 func duty(u *meta.Upload, settled bool, maxAge time.Duration) (task, time.Time) {
 	switch {
 	case u.State == meta.UploadCompleted:
 		return taskForget, u.Ended.Add(keepResult)
 	case u.State == meta.UploadIntent:
-		return taskResolve, u.Last.Add(maxAge)
+		return taskResolve, u.Last.Add(min(resolveWindow, maxAge))
 	case u.State == meta.UploadCompleting && !settled:
 		return taskSettle, time.Time{}
 	case u.Kind == meta.UploadPut:
@@ -165,8 +165,12 @@ func (s *Sweeper) scan(ctx context.Context, name string, store SweepStore) {
 			up := upstream.Upload{Loc: upstream.Loc{Bucket: b.Name, Key: u.Key}, ID: u.ID}
 			return !u.Started.IsZero() && now.Sub(u.Started) > s.cfg.MaxAge && s.j.Find(name, up) == nil
 		}
+		var strays []upstream.Upload
+		if strays, err = find(ctx, store, b.Name, "", old); err != nil {
+			break
+		}
 		var n int
-		n, err = abortListed(ctx, store, b.Name, "", old)
+		n, err = abortAll(ctx, store, strays)
 		for range n {
 			s.count(sweptStray)
 		}

@@ -313,49 +313,63 @@ func (s *Sweeper) settle(ctx context.Context, store SweepStore, w job) (outcome 
 // resolveWindow is how far the clock of a store may be off, and how long it may take to make an upload.
 const resolveWindow = 15 * time.Minute
 
-// resolve aborts the uploads that an intent may have become: those of its key that were begun about when it was. They
-// are too old, whoever has begun them.
+// resolve finds out what an intent has become: an upload of its key that was begun about when it was. When there is none,
+// that is all. One that there is may be another node's, so it is aborted only when it is too old, whoever has begun it.
 func (s *Sweeper) resolve(ctx context.Context, store SweepStore, w job) (outcome string, err error) {
 	from, to := w.up.Started.Add(-resolveWindow), w.up.Last.Add(resolveWindow)
 	mine := func(u upstream.UploadInfo) bool {
 		return u.Key == w.up.At.Key && !u.Started.Before(from) && !u.Started.After(to) &&
 			s.j.Find(w.up.At.Upstream, upstream.Upload{Loc: upstream.Loc{Bucket: w.up.At.Bucket, Key: u.Key}, ID: u.ID}) == nil
 	}
-	n, err := abortListed(ctx, store, w.up.At.Bucket, w.up.At.Key, mine)
+	found, err := find(ctx, store, w.up.At.Bucket, w.up.At.Key, mine)
 	if err != nil && !isGone(err) && !errors.Is(err, upstream.Unsupported) {
 		return "", err
 	}
+	if old := w.up.Last.Add(s.cfg.MaxAge); len(found) > 0 && s.j.cfg.Now().Before(old) {
+		s.later(w.e, old)
+		return "", nil
+	}
+	n, err := abortAll(ctx, store, found)
 	if n > 0 {
 		s.cfg.Log.Info().Str("upstream", w.up.At.Upstream).Int("uploads", n).Msg("uploads whose beginning was not answered were aborted")
+	}
+	if err != nil {
+		return "", err
 	}
 	w.e.Gone()
 	return sweptResolved, nil
 }
 
-// abortListed aborts the uploads of a bucket whose key begins with prefix and that should go. It returns how many
-// went.
-func abortListed(ctx context.Context, store SweepStore, bucket, prefix string, should func(upstream.UploadInfo) bool) (n int, err error) {
+// find returns the uploads of a bucket whose key begins with prefix and that match.
+func find(ctx context.Context, store SweepStore, bucket, prefix string, match func(upstream.UploadInfo) bool) ([]upstream.Upload, error) {
+	var found []upstream.Upload
 	req := upstream.ListUploadsRequest{Bucket: bucket, Prefix: prefix, MaxUploads: 1000}
 	for {
 		page, err := store.ListUploads(ctx, req)
 		if err != nil {
-			return n, fmt.Errorf("list uploads: %w", err)
+			return nil, fmt.Errorf("list uploads: %w", err)
 		}
 		for _, u := range page.Uploads {
-			if !should(u) {
-				continue
+			if match(u) {
+				found = append(found, upstream.Upload{Loc: upstream.Loc{Bucket: bucket, Key: u.Key}, ID: u.ID})
 			}
-			up := upstream.Upload{Loc: upstream.Loc{Bucket: bucket, Key: u.Key}, ID: u.ID}
-			if err := store.AbortUpload(ctx, up); err != nil && !isGone(err) {
-				return n, err
-			}
-			n++
 		}
 		if !page.More || page.NextKeyMarker == req.KeyMarker && page.NextUploadIDMarker == req.UploadIDMarker {
-			return n, nil
+			return found, nil
 		}
 		req.KeyMarker, req.UploadIDMarker = page.NextKeyMarker, page.NextUploadIDMarker
 	}
+}
+
+// abortAll aborts uploads until one fails, and returns how many are gone.
+func abortAll(ctx context.Context, store SweepStore, uploads []upstream.Upload) (n int, err error) {
+	for _, up := range uploads {
+		if err := store.AbortUpload(ctx, up); err != nil && !isGone(err) {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 func (s *Sweeper) forget(at meta.ObjectKey) {

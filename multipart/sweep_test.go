@@ -39,8 +39,8 @@ func TestDuty(t *testing.T) {
 		task    task
 		when    time.Time
 	}{
-		{"intent", meta.Upload{Kind: meta.UploadPut, State: meta.UploadIntent, Started: at(1), Last: at(5)}, false, taskResolve, at(65)},
-		{"intent of a client", meta.Upload{Kind: meta.UploadClient, State: meta.UploadIntent, Started: at(1), Last: at(1)}, false, taskResolve, at(61)},
+		{"intent", meta.Upload{Kind: meta.UploadPut, State: meta.UploadIntent, Started: at(1), Last: at(5)}, false, taskResolve, at(20)},
+		{"intent of a client", meta.Upload{Kind: meta.UploadClient, State: meta.UploadIntent, Started: at(1), Last: at(1)}, false, taskResolve, at(16)},
 		{"put", meta.Upload{Kind: meta.UploadPut, State: meta.UploadOpen, Started: at(1)}, false, taskAbort, time.Time{}},
 		{"client", meta.Upload{Kind: meta.UploadClient, State: meta.UploadOpen, Started: at(1)}, false, taskAbort, at(61)},
 		{"put completing", meta.Upload{Kind: meta.UploadPut, State: meta.UploadCompleting, Started: at(1), Ended: at(2)}, false, taskSettle, time.Time{}},
@@ -305,9 +305,10 @@ func TestFailedIntents(t *testing.T) {
 	}
 	f.restart()
 	f.want("[client intent:1] store 0", "after a restart")
-	f.round(sweptAge)
-	f.round(time.Minute)
-	f.want("[] store 0", "after its age")
+	f.round(resolveWindow - time.Minute)
+	f.want("[client intent:1] store 0", "while a store may be at it")
+	f.round(2 * time.Minute)
+	f.want("[] store 0", "when there is no such upload")
 }
 
 // TestAStoreThatIsDown is asked ever less often, by one upload at a time, and swept when it is back.
