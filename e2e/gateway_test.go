@@ -314,6 +314,12 @@ func (g *gatewayProcess) dataRequests() float64 {
 // run runs a client program against the gateway and returns what it printed.
 func (g *gatewayProcess) run(name string, args ...string) string {
 	g.t.Helper()
+	return g.runEnv(nil, name, args...)
+}
+
+// runEnv is run with environment variables (NAME=VALUE) besides.
+func (g *gatewayProcess) runEnv(env []string, name string, args ...string) string {
+	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -322,6 +328,7 @@ func (g *gatewayProcess) run(name string, args ...string) string {
 		"AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_ENDPOINT_URL="+g.url(), "UNISTORE_S3="+g.s3, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_EC2_METADATA_DISABLED=true", "NO_PROXY=127.0.0.1,localhost")
+	cmd.Env = append(cmd.Env, env...) // the last of a name counts
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		g.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, tailOf(string(out), 4000))
