@@ -276,3 +276,24 @@ func TestHangingServerIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// MinIO says nothing of bytes in its answer to a request for the first part of an empty object.
+func TestFirstPartOfAnEmptyObject(t *testing.T) {
+	for etag, ok := range map[string]bool{`"d41d8cd98f00b204e9800998ecf8427e"`: true, `"d41d8cd98f00b204e9800998ecf8427f"`: false} {
+		b := open(t, answer{status: http.StatusPartialContent, header: map[string]string{"ETag": etag}}.ServeHTTP)
+		st, err := b.Open(t.Context(), loc, upstream.OpenOptions{StatOptions: upstream.StatOptions{PartNumber: 1}})
+		if !ok {
+			wantCode(t, err, upstream.Unavailable)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := io.ReadAll(st.Body); err != nil || len(data) != 0 || st.Range.Len != 0 || st.Attrs.Size != 0 {
+			t.Errorf("%q, %v, %+v", data, err, st)
+		}
+		if err := st.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

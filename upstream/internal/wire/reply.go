@@ -61,6 +61,9 @@ func (r Reply) Stream(opts upstream.OpenOptions) (*upstream.Stream, error) {
 	}, nil
 }
 
+// emptyETag is that of an object without bytes: their MD5.
+const emptyETag = `"d41d8cd98f00b204e9800998ecf8427e"`
+
 // Delivered is what part of the object an answer carries, and the object's size.
 func Delivered(status int, h http.Header, length int64) (sent byterange.Range, size int64, err error) {
 	switch status {
@@ -72,6 +75,9 @@ func Delivered(status int, h http.Header, length int64) (sent byterange.Range, s
 	case http.StatusPartialContent:
 		if length == 0 && strings.HasSuffix(h.Get("Content-Range"), "/0") {
 			return sent, 0, nil // MinIO, for the last bytes of an empty object: "bytes 0--1/0"
+		}
+		if length == 0 && h.Get("Content-Range") == "" && h.Get("ETag") == emptyETag {
+			return sent, 0, nil // MinIO, for part 1 of an empty object
 		}
 		sent, size, ok := ParseContentRange(h.Get("Content-Range"))
 		if !ok || (length >= 0 && length != sent.Len) {
