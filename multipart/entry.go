@@ -201,6 +201,25 @@ func (e *Entry) Abandoned() {
 	e.j.wake()
 }
 
+// abortAgain is when an upload is aborted once more, of which a part was on its way when it was aborted. A store may take a
+// while to notice that a connection is cut, and what it stores then belongs to no upload that anybody lists
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html).
+const abortAgain = 10 * time.Second
+
+// Aborted says that a PUT has ended and its upload was aborted; late, that a part may come after that.
+func (e *Entry) Aborted(late bool) {
+	if e == nil {
+		return
+	}
+	if !late {
+		e.Gone()
+		return
+	}
+	at := e.j.cfg.Now().Add(abortAgain)
+	e.save("an upload", func(*meta.Upload) { e.live, e.next = false, at })
+	e.j.wake()
+}
+
 // Gone says that the store has the upload no more, or never had it.
 func (e *Entry) Gone() {
 	if e == nil {

@@ -81,7 +81,10 @@ func (s *session) abort() {
 	defer cancel()
 	err := s.t.AbortUpload(ctx, s.up)
 	if err == nil || errors.Is(err, upstream.NoUpload) {
-		s.entry.Gone()
+		s.mu.Lock()
+		late := s.mu.late
+		s.mu.Unlock()
+		s.entry.Aborted(late)
 		return
 	}
 	s.entry.Abandoned()

@@ -53,6 +53,7 @@ type session struct {
 	mu struct {
 		sync.Mutex
 		parts []upstream.Part // stored, in the order of arrival
+		late  bool            // the store may still get one whose request has failed
 	}
 }
 
@@ -297,6 +298,11 @@ func (s *session) send(number int, req upstream.PartRequest) (upstream.Part, err
 	}
 	part, err := s.t.UploadPart(s.ctx, s.up, number, req)
 	if err != nil {
+		if mayHaveActed(err) {
+			s.mu.Lock()
+			s.mu.late = true
+			s.mu.Unlock()
+		}
 		return upstream.Part{}, err
 	}
 	if part.ETag == "" || (part.Size != 0 && part.Size != req.Size) {

@@ -486,6 +486,7 @@ func TestNilJournal(t *testing.T) {
 	e.Refused(upstream.Invalid)
 	e.Completed(object.Attrs{})
 	e.Abandoned()
+	e.Aborted(true)
 	e.Gone()
 	release, err := j.Adopt("", upstream.Upload{}).Turn(t.Context())
 	if err != nil {
