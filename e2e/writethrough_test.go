@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -169,4 +170,96 @@ func TestAnUpstreamThatIsDownDoesNotFillTheCache(t *testing.T) {
 		}
 	}
 	g.awaitAgreement(10 * time.Second)
+}
+
+// overwritten counts what readers got of an object that is overwritten all the time.
+type overwritten struct {
+	g                          *gatewayProcess
+	url                        string
+	written                    sync.Map // ETag to content
+	whole, cut, wrong, refused atomic.Int64
+}
+
+// read reads the object once. The version of the ETag that comes with it is the one that the bytes must be of.
+func (o *overwritten) read(c *http.Client) {
+	res, err := c.Get(o.url)
+	if err != nil {
+		o.cut.Add(1)
+		return
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		o.refused.Add(1)
+		if res.StatusCode < 500 && res.StatusCode != http.StatusConflict {
+			o.g.t.Errorf("status %d: %s", res.StatusCode, readAll(o.g.t, res.Body))
+		}
+		return
+	}
+	what, ok := o.written.Load(res.Header.Get("ETag"))
+	if !ok {
+		o.g.t.Errorf("ETag %s was never written", res.Header.Get("ETag"))
+		return
+	}
+	n, err := what.(content).compare(res.Body, 0)
+	switch wrong, bad := errors.AsType[errWrongBytes](err); {
+	case bad:
+		o.wrong.Add(1)
+		o.g.t.Errorf("%v of %s: %v", what, res.Header.Get("ETag"), wrong)
+	case err != nil:
+		o.cut.Add(1)
+	case n != what.(content).size:
+		o.wrong.Add(1)
+		o.g.t.Errorf("%d of %d bytes and no error", n, what.(content).size)
+	default:
+		o.whole.Add(1)
+	}
+}
+
+// TestReadersWhileOneOverwrites: 16 clients read an object that is overwritten all the time. Each gets one version
+// whole, the one that its ETag names, or a body that is cut.
+func TestReadersWhileOneOverwrites(t *testing.T) {
+	const readers = 16
+	writes := count(80, 600)
+	for _, mode := range []string{"bypass", "cache"} {
+		t.Run(mode, func(t *testing.T) {
+			g := startWith(t, setup{upstreams: upstreamYAML(t, "versitygw", ""), write: mode, cache: "size: 64MiB, block_size: 256KiB, reserve_free: 0"})
+			c := g.client()
+			createBucket(t, c, "over")
+			o := &overwritten{g: g, url: g.presigned("over", "k")}
+			write := func(i int) {
+				what := content{uint64(i), 400_000 + int64(i%7)*131_072}
+				o.written.Store(what.etag(), what)
+				put(t, c, "over", "k", what.bytes())
+			}
+			write(0)
+			over := make(chan struct{})
+			var all sync.WaitGroup
+			for range readers {
+				all.Go(func() {
+					client := rawClient(1)
+					defer client.CloseIdleConnections()
+					for {
+						select {
+						case <-over:
+							return
+						default:
+							o.read(client)
+						}
+					}
+				})
+			}
+			for i := range writes {
+				write(i + 1)
+			}
+			close(over)
+			all.Wait()
+			t.Logf("%d overwrites (%v kept, %v contended, %v slow) under %d readers: %d whole, %d cut, %d wrong, %d refused", writes,
+				g.keptWrites("kept"), g.keptWrites("contended"), g.keptWrites("slow"), readers,
+				o.whole.Load(), o.cut.Load(), o.wrong.Load(), o.refused.Load())
+			if o.whole.Load() == 0 {
+				t.Error("nothing was read")
+			}
+			g.awaitAgreement(10 * time.Second)
+		})
+	}
 }
