@@ -38,14 +38,14 @@ func (e *Entry) labelLocked() string {
 	return StateOpen
 }
 
-// save changes the entry and writes its record. An entry that is gone stays it.
-func (e *Entry) save(what string, change func(*meta.Upload)) {
+// save changes the entry and writes its record. An entry that is gone stays it: false.
+func (e *Entry) save(what string, change func(*meta.Upload)) bool {
 	e.io.Lock()
 	defer e.io.Unlock()
 	e.j.mu.Lock()
 	if e.gone {
 		e.j.mu.Unlock()
-		return
+		return false
 	}
 	before := e.labelLocked()
 	change(&e.up)
@@ -58,6 +58,7 @@ func (e *Entry) save(what string, change func(*meta.Upload)) {
 	var ch meta.Changes
 	ch.PutUpload(&rec)
 	e.j.write(what, &ch)
+	return true
 }
 
 // Opened says that the store has given the upload its id.
@@ -82,20 +83,19 @@ func (e *Entry) Failed(err error) {
 		return
 	}
 	now := e.j.cfg.Now()
+	last := func(u *meta.Upload) { u.Last = now }
 	e.j.mu.Lock()
 	other := e.j.mu.orphans[e.up.At]
-	if other == nil {
-		e.live = false
-		e.j.mu.orphans[e.up.At] = e
-	}
 	e.j.mu.Unlock()
-	if other == nil {
-		other = e
-	}
-	other.save("an intent", func(u *meta.Upload) { u.Last = now })
-	if other != e { // retries of one key are one orphan
+	if other != nil && other.save("an intent", last) { // retries of one key are one orphan
 		e.Gone()
+		return
 	}
+	e.save("an intent", func(u *meta.Upload) {
+		last(u)
+		e.live = false
+		e.j.mu.orphans[u.At] = e
+	})
 }
 
 // mayHaveActed reports whether a store that answered so may have done what it was asked for.
