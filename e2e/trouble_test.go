@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,8 +98,15 @@ func (g *gatewayProcess) inject(troubles []trouble, seed uint64) {
 	}
 }
 
-// patience is how long a client waits for an answer.
-const patience = 4 * time.Second
+// patience is how long the client waits for an answer: not long where it is known that none will come.
+func (tr trouble) patience() time.Duration {
+	for _, f := range tr.faults {
+		if slices.Contains(f, long) {
+			return 4 * time.Second
+		}
+	}
+	return 2 * time.Minute
+}
 
 var errLeft = errors.New("the client left")
 
@@ -129,7 +137,7 @@ func (b *troubledBody) Read(p []byte) (int, error) {
 
 // troubledPut sends one PUT, of a known length or not.
 func (g *gatewayProcess) troubledPut(ctx context.Context, c *http.Client, path string, what content, known bool, tr trouble) error {
-	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(what.size>>20)*100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, tr.patience())
 	defer cancel()
 	body := &troubledBody{contentReader: what.reader(), ctx: ctx, client: tr.client}
 	req, err := signed(ctx, http.MethodPut, g.url()+path, struct{ io.Reader }{body})
@@ -169,7 +177,7 @@ func exchange(c *http.Client, req *http.Request) ([]byte, error) {
 // troubledParts sends a client's own multipart upload, in parts of 5 MiB. After a failure it aborts, or leaves the upload
 // where it is.
 func (g *gatewayProcess) troubledParts(ctx context.Context, c *http.Client, path string, what content, tr trouble, aborts bool) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, tr.patience())
 	defer cancel()
 	text, err := g.send(ctx, c, http.MethodPost, path+"?uploads=", nil, 0)
 	if err != nil {

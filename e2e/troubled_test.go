@@ -84,11 +84,12 @@ func (w *troubled) verdict(read error) string {
 func TestWritesInTrouble(t *testing.T) {
 	for _, kind := range writeKinds() {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			dir := t.TempDir()
 			up, srv := upstreamWith(t, kind, dir)
 			g := startWith(t, setup{upstreams: strings.Replace(up, "{", "{timeout: 2s, ", 1),
 				cache: "size: 64MiB, reserve_free: 0",
-				extra: "limits: {request_body_idle: 1s}\nuploads: {max_age: 20s}\n"})
+				extra: "limits: {request_body_idle: 3s}\nuploads: {max_age: 20s}\n"})
 			createBucket(t, g.client(), "trouble")
 			data := filepath.Join(dir, "objects")
 			if srv != nil {
@@ -209,7 +210,7 @@ func temporary(t *testing.T, data string) (found []string) {
 // awaitRest fails the test when the process is not back at rest in time.
 func (g *gatewayProcess) awaitRest(base rest, data string) {
 	g.t.Helper()
-	eventually(g.t, 60*time.Second, func() string {
+	eventually(g.t, 2*time.Minute, func() string { // a store that stands still is given up after one
 		http.DefaultClient.CloseIdleConnections()
 		now, memory, active := g.restOf(data), g.metric("unistore_upload_memory_bytes"), 0.0
 		for _, state := range []string{"intent", "open", "abandoned"} { // the others are only remembered
