@@ -109,7 +109,7 @@ func TestWritesInTrouble(t *testing.T) {
 			g.inject(append(slices.Clone(troublesOfPut), troublesOfParts...), seed)
 			g.fault("cache.write-error", "error=ENOSPC", "probability=0.3", fmt.Sprintf("seed=%d", seed))
 			g.fault("meta.error", "probability=0.05", fmt.Sprintf("seed=%d", seed))
-			writes := g.makeTrouble(seed, count(150, 2000)/len(writeKinds()))
+			writes := g.makeTrouble(seed, (count(150, 2000)+len(writeKinds())-1)/len(writeKinds()))
 			g.clearFaults()
 
 			g.judge(writes)
