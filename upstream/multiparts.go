@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"unistore/object"
 )
@@ -62,7 +63,9 @@ func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteReque
 		return object.Attrs{}, unsupported("CompleteUpload")
 	}
 	var made object.Attrs
-	attrs, err := do(ctx, s, s.slow("CompleteUpload"), func(a *attempt) (object.Attrs, error) {
+	c := s.slow("CompleteUpload")
+	c.limit += assembly(req.Parts)
+	attrs, err := do(ctx, s, c, func(a *attempt) (object.Attrs, error) {
 		attrs, err := s.multiparter.CompleteUpload(a.ctx, up, req)
 		if err == nil && attrs.ETag == "" {
 			err = Errorf(Unavailable, "CompleteUpload", "the store gave no ETag")
@@ -85,6 +88,18 @@ func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteReque
 		return found, nil
 	}
 	return attrs, err
+}
+
+// assemblyRate is how fast a store surely copies parts, if it has to (bytes a second).
+const assemblyRate = 16 << 20
+
+// assembly is the time to copy parts, as far as their sizes are known.
+func assembly(parts []Part) time.Duration {
+	total := int64(0)
+	for _, p := range parts {
+		total += p.Size
+	}
+	return time.Duration(total/assemblyRate) * time.Second
 }
 
 // completed reports whether up has become the object at its place: the object's ETag is the one that

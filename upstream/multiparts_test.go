@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"testing"
+	"time"
 
 	"unistore/object"
 )
@@ -72,5 +73,20 @@ func TestCompleteIsRepeatedWhenTheStoreDidNothing(t *testing.T) {
 	}}
 	if _, err := newRig(t, b, StoreConfig{}).CompleteUpload(t.Context(), Upload{loc, "id"}, CompleteRequest{}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAssembly(t *testing.T) {
+	tests := []struct {
+		parts []Part
+		want  time.Duration
+	}{
+		{nil, 0}, {[]Part{{Number: 1}}, 0}, {[]Part{{Size: 8 << 20}, {Size: 8 << 20}, {Size: 1}}, time.Second},
+		{[]Part{{Size: 5 << 40}}, 91*time.Hour + 80*time.Second}, // 5 TiB at 16 MiB/s
+	}
+	for _, tt := range tests {
+		if got := assembly(tt.parts); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.parts, got, tt.want)
+		}
 	}
 }
