@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ import (
 
 // kinds are the upstreams that every client session runs on.
 var kinds = []string{"local", "versitygw", "minio"}
+
+// emulated are the clouds, for which there is no server to be had: only UniStore's emulators of them.
+var emulated = []string{"oss on the emulator"}
 
 // writeRandom makes a file of size bytes and returns its SHA-256.
 func writeRandom(t *testing.T, path string, size int64, seed byte) string {
@@ -51,7 +55,7 @@ func sumOf(t *testing.T, path string) string {
 
 // TestAwscliSession is what an operator does by hand, from mb to rb.
 func TestAwscliSession(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range append(slices.Clone(kinds), emulated...) {
 		t.Run(kind, func(t *testing.T) {
 			g := startGateway(t, upstreamYAML(t, kind, t.TempDir()), "")
 			g.aws("s3", "mb", "s3://data")

@@ -80,6 +80,11 @@ func upstreamYAML(t *testing.T, kind, dir string) string {
 // upstreamWith is upstreamYAML, and the server behind it if it is one of ours.
 func upstreamWith(t *testing.T, kind, dir string) (string, *servers.Server) {
 	t.Helper()
+	if dialect, ok := strings.CutSuffix(kind, " on the emulator"); ok {
+		srv := servers.StartEmulator(t, dialect, "-complete-spaces", "3")
+		return fmt.Sprintf("  up: {type: %s, region: %s, endpoint: %q, access_key: %q, secret_key: %q}\n",
+			dialect, servers.EmulatorRegion, srv.VirtualHost(dialect), srv.AccessKey, srv.SecretKey), srv
+	}
 	switch kind {
 	case "configured":
 		text, err := os.ReadFile(os.Getenv(upstreamVariable))

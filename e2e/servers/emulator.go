@@ -35,3 +35,9 @@ func (s *Server) Port() string {
 	_, port, _ := net.SplitHostPort(s.addr)
 	return port
 }
+
+// VirtualHost is the endpoint at which a dialect's emulator is spoken to as the vendor is: with the bucket in front of the
+// host's name.
+func (s *Server) VirtualHost(dialect string) string {
+	return "http://" + net.JoinHostPort(dialect+".localhost", s.Port())
+}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"encoding/xml"
 	"net/http"
 	"time"
 )
@@ -37,6 +38,7 @@ type Call struct {
 	Op          Operation
 	Bucket, Key string
 	Header      http.Header // not to be changed
+	Length      int64       // of the body; -1 when it comes in chunks
 }
 
 // Fault is what goes wrong with one request; the zero value is nothing.
@@ -54,8 +56,9 @@ type Fault struct {
 	CutBefore, CutAfter bool
 	// CutBody, when not 0, closes the connection after so many bytes of the answer's body.
 	CutBody int
-	// Omit are headers that the answer lacks.
+	// Omit are headers that the answer lacks, Set those that it has in place of the right ones.
 	Omit []string
+	Set  map[string]string
 }
 
 // withFault serves a call as the injected fault has it.
@@ -64,7 +67,7 @@ func (e *Emulator) withFault(c *call, serve func()) {
 	inject := e.mu.inject
 	e.mu.Unlock()
 	if inject != nil {
-		c.fault = inject(Call{Op: c.op, Bucket: c.bucket, Key: c.key, Header: c.r.Header})
+		c.fault = inject(Call{Op: c.op, Bucket: c.bucket, Key: c.key, Header: c.r.Header, Length: c.r.ContentLength})
 	}
 	f := c.fault
 	if f.Delay > 0 {
@@ -81,17 +84,27 @@ func (e *Emulator) withFault(c *call, serve func()) {
 		e.writeFailure(c, fail(f.Status, f.Code, "Injected by the emulator."))
 		return
 	case f.ErrorIn200 != "":
-		c.w.Header().Set("Content-Type", "application/xml")
-		_, _ = c.w.Write(e.errorDocument(c, fail(http.StatusOK, f.ErrorIn200, "Injected by the emulator.")))
+		e.errorIn200(c)
 		return
 	}
-	if f.CutAfter || f.CutBody > 0 || len(f.Omit) > 0 {
+	if f.CutAfter || f.CutBody > 0 || len(f.Omit) > 0 || len(f.Set) > 0 {
 		c.w = &faultyWriter{ResponseWriter: c.w, fault: f, left: f.CutBody}
 	}
 	serve()
 	if f.CutAfter {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// errorIn200 sends an error document where the client expects a result, behind the white space of a Complete.
+func (e *Emulator) errorIn200(c *call) {
+	doc := e.errorDocument(c, fail(http.StatusOK, c.fault.ErrorIn200, "Injected by the emulator."))
+	c.w.Header().Set("Content-Type", "application/xml")
+	if c.op == CompleteUpload && c.quirks.CompleteSpaces > 0 {
+		e.pause(c)
+		doc = doc[len(xml.Header):]
+	}
+	_, _ = c.w.Write(doc) // the client is gone: nobody to tell
 }
 
 // faultyWriter is the answer of a call with a fault.
@@ -109,6 +122,9 @@ func (w *faultyWriter) WriteHeader(status int) {
 	}
 	for _, name := range w.fault.Omit {
 		w.Header().Del(name)
+	}
+	for name, value := range w.fault.Set {
+		w.Header().Set(name, value)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

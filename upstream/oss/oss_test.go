@@ -8,8 +8,10 @@ import (
 	"go.uber.org/goleak"
 
 	"unistore/config"
+	"unistore/faults"
 	"unistore/upstream"
 	"unistore/upstream/emulator"
+	"unistore/upstream/fault"
 	"unistore/upstream/oss"
 	"unistore/upstream/upstreamtest"
 )
@@ -69,16 +71,41 @@ var deviations = map[string]string{
 	"multipart/open by part number": "OSS does not read objects by part number",
 }
 
+// otherWays turns every quirk round that OSS could have either way, as far as its documents tell.
+func otherWays(q *emulator.Quirks) {
+	q.CRC64, q.UpperETags, q.LooseRanges, q.HeadErrors = false, false, false, false
+	q.NoChunkedParts, q.NoChunkedPuts, q.ListPlus = true, true, true
+	q.CompleteSpaces = 5
+}
+
 func TestConformanceOnEmulator(t *testing.T) {
-	for _, style := range []string{"path style", "virtual host"} {
-		t.Run(style, func(t *testing.T) {
-			emu := startEmulator(t, emulator.Config{})
+	for name, tt := range map[string]struct {
+		pathStyle bool
+		quirks    func(q *emulator.Quirks)
+		wrap      func(upstream.Backend) upstream.Backend
+	}{
+		"OSS emulator, virtual host":           {},
+		"OSS emulator, path style, other ways": {pathStyle: true, quirks: otherWays},
+		"OSS emulator, through the fault wrapper": {
+			wrap: func(b upstream.Backend) upstream.Backend { return fault.Wrap(b, "emulator", faults.New(nil)) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := emulator.DefaultQuirks(emulator.OSS)
+			if tt.quirks != nil {
+				tt.quirks(&q)
+			}
+			emu := startEmulator(t, emulator.Config{Quirks: &q})
+			endpoint := emu.Endpoint()
+			if tt.pathStyle {
+				endpoint = emu.URL
+			}
 			upstreamtest.Run(t, upstreamtest.Harness{
 				New: func(t *testing.T) upstream.Backend {
-					if style == "path style" {
-						return open(t, emu.URL)
+					if tt.wrap != nil {
+						return tt.wrap(open(t, endpoint))
 					}
-					return open(t, emu.Endpoint())
+					return open(t, endpoint)
 				},
 				MayRefuse: mayRefuse, OpaqueETags: true, Deviations: deviations,
 			})
