@@ -298,13 +298,9 @@ func TestWhatGivesAWriteUpLeavesNothing(t *testing.T) {
 			w.pass()
 			w.commit()
 		}},
-		{"out of use in the midst", OutcomeBypassed, func(e *env, _ *slowDisk) {
-			w := e.begin("k", size, true)
-			w.pass()
-			e.c.guard.trip(sideRecords, errBroken)
-			eventually(e.t, "healed", func() bool { return e.c.guard.sides() == 0 })
-			w.commit()
-		}},
+		{"records out of use in the midst", OutcomeBypassed, func(e *env, _ *slowDisk) { e.writeAcross(sideRecords, size) }},
+		{"writing out of use in the midst", OutcomeBypassed, func(e *env, _ *slowDisk) { e.writeAcross(sideWrite, size) }},
+		{"reading out of use in the midst", OutcomeBypassed, func(e *env, _ *slowDisk) { e.writeAcross(sideRead, size) }},
 		{"the disk is too slow for the body", OutcomeSlow, func(e *env, d *slowDisk) {
 			open := d.shut()
 			w := e.begin("k", 32*blockLen, true)
@@ -385,6 +381,16 @@ func (e *env) writeUnder(fault, op string, skip int64, size int) {
 	put(e.t, e.f, faults.Fault{Name: fault, Operation: op, Skip: skip, Count: 1})
 	w := e.begin("k", size, true)
 	w.pass()
+	w.commit()
+}
+
+// writeAcross writes while s goes out of use and comes back, after the body has passed.
+func (e *env) writeAcross(s side, size int) {
+	e.t.Helper()
+	w := e.begin("k", size, true)
+	w.pass()
+	e.c.guard.trip(s, errBroken)
+	eventually(e.t, "healed", func() bool { return e.c.guard.sides() == 0 })
 	w.commit()
 }
 

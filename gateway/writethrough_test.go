@@ -224,6 +224,21 @@ func TestAWriteThatFailsIsNotKept(t *testing.T) {
 	}
 }
 
+// A store that has taken other bytes than were sent is found out, and these are not kept as the object's.
+func TestAWriteThatIsCorruptedOnItsWayIsNotKept(t *testing.T) {
+	g := startGateway(t, t.TempDir(), keepWrites)
+	g.bucket("data")
+	put(t, g.faults, faults.Fault{Name: faults.UpstreamCorrupt, Operation: "Put", After: 70_000})
+	err := g.tryPut("k", bytesOf(1, 200_000))
+	g.faults.Clear()
+	if s := g.settled(); err == nil || s.Blocks != 0 || g.outcomes(cache.OutcomeFailed) != 1 {
+		t.Errorf("%v, %+v", err, s)
+	}
+	if got, status, err := g.get("data", "k", ""); codeOfS3(err) != "NoSuchKey" {
+		t.Errorf("%d bytes are read (%s), %v", len(got), status, err)
+	}
+}
+
 func put(t testing.TB, set *faults.Set, f faults.Fault) {
 	t.Helper()
 	if err := set.Put(f); err != nil {

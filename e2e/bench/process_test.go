@@ -51,7 +51,9 @@ credentials: [{access_key: AKBENCH, secret_key: bench-secret}]
 cache: {dir: %q, size: 4GiB, reserve_free: 0}
 upstreams:
   up: {type: s3, region: us-east-1, endpoint: %q, path_style: true, access_key: %q, secret_key: %q}
-buckets: {"*": {upstream: up}}
+buckets:
+  keeping: {upstream: up, write: cache}
+  "*": {upstream: up}
 `, s3, admin, filepath.Join(dir, "cache"), up.url, up.access, up.secret)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
