@@ -1,6 +1,7 @@
 package cos_test
 
 import (
+	"io"
 	"net"
 	"path"
 	"strings"
@@ -9,9 +10,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"unistore/config"
+	"unistore/faults"
 	"unistore/upstream"
 	"unistore/upstream/cos"
 	"unistore/upstream/emulator"
+	"unistore/upstream/fault"
+	"unistore/upstream/internal/wiretest"
 	"unistore/upstream/upstreamtest"
 )
 
@@ -70,8 +74,11 @@ func TestConformanceOnEmulator(t *testing.T) {
 	for name, c := range map[string]struct {
 		quirks func(*emulator.Quirks)
 		opaque bool
+		// wrapped: by upstream/fault, without a fault.
+		wrapped bool
 	}{
-		"documented": {opaque: true},
+		"documented":       {opaque: true},
+		"in fault wrapper": {opaque: true, wrapped: true},
 		"quirks turned": {quirks: func(q *emulator.Quirks) {
 			q.HeadErrors, q.ListV1Only, q.ListPlus, q.NoPathStyle = true, true, true, true
 			q.OpaqueETags, q.UpperETags, q.CRC64, q.LooseRanges = false, false, false, true
@@ -82,7 +89,12 @@ func TestConformanceOnEmulator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := emulate(t, c.quirks)
 			upstreamtest.Run(t, upstreamtest.Harness{
-				New:         func(t *testing.T) upstream.Backend { return open(t, srv.Addr) },
+				New: func(t *testing.T) upstream.Backend {
+					if c.wrapped {
+						return fault.Wrap(open(t, srv.Addr), "test", faults.New(nil))
+					}
+					return open(t, srv.Addr)
+				},
 				MayRefuse:   mayRefuse,
 				OpaqueETags: c.opaque,
 				Deviations:  deviations,
@@ -93,4 +105,20 @@ func TestConformanceOnEmulator(t *testing.T) {
 
 var deviations = map[string]string{
 	"multipart/open by part number": "COS does not read objects by part number",
+}
+
+// TestTraps runs what no SDK of an object store gets right by itself.
+func TestTraps(t *testing.T) {
+	wiretest.Run(t, wiretest.Harness{
+		Dialect: emulator.COS, Domain: "cos.localhost", Bucket: "traps-1250000000",
+		Open: func(t *testing.T, endpoint, accessKey, secretKey string, log io.Writer) upstream.Backend {
+			b, err := cos.New(cos.Config{
+				Name: "test", Endpoint: endpoint, AccessKey: accessKey, SecretKey: config.NewSecret(secretKey), Log: zerolog.New(log),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+	})
 }
