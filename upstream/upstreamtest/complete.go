@@ -34,6 +34,7 @@ func completeCases() []testCase {
 			e.complete(up, upstream.CompleteRequest{Parts: []upstream.Part{part}, IfNoneMatch: true})
 			e.wantContent("k", []byte("x"))
 		}},
+		{name: "complete/if-none-match, 8 racers, one wins", needs: createOnly, run: completeRacers},
 		{name: "complete/if-match", needs: replaceOnly, run: completeIfMatch},
 		{name: "upload/abort", run: abort},
 		{name: "upload/abort twice", run: func(e *env) {
@@ -129,6 +130,46 @@ func completeExisting(e *env) {
 	part := e.part(up, 1, []byte("new"))
 	e.completeFails(up, upstream.CompleteRequest{Parts: []upstream.Part{part}, IfNoneMatch: true}, upstream.Changed)
 	e.wantContent("k", []byte("old"))
+}
+
+// completeRacers lets 8 uploads of a new key end at once: one becomes the object, the others leave it alone.
+func completeRacers(e *env) {
+	const n = 8
+	var (
+		ups    [n]upstream.Upload
+		parts  [n]upstream.Part
+		bodies [n][]byte
+		errs   [n]error
+		start  = make(chan struct{})
+		wg     sync.WaitGroup
+	)
+	for i := range n {
+		ups[i], bodies[i] = e.createUpload("dir/k", upstream.CreateUploadRequest{}), e.data(1000+i)
+		parts[i] = e.part(ups[i], 1, bodies[i])
+	}
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			_, errs[i] = e.multiparter().CompleteUpload(e.ctx, ups[i], upstream.CompleteRequest{Parts: parts[i : i+1], IfNoneMatch: true})
+		})
+	}
+	close(start)
+	wg.Wait()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err != nil:
+			e.wantCode(err, upstream.Changed, upstream.Conflict)
+		case winner >= 0:
+			e.Fatalf("uploads %d and %d both won", winner, i)
+		default:
+			winner = i
+		}
+	}
+	if winner < 0 {
+		e.Fatal("nobody won")
+	}
+	e.wantContent("dir/k", bodies[winner])
 }
 
 func completeIfMatch(e *env) {
