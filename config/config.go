@@ -108,6 +108,7 @@ type Upstream struct {
 	User      string   // hdfs: whom the cluster takes us for; empty: unistore
 	// DataNodeHostnames: DataNodes are reached by name, not by address (hdfs).
 	DataNodeHostnames bool
+	Sync              bool  // hdfs: a write is done when it is on the disks of all replicas
 	MinPart           int64 // local: bytes of a part that is not the last; 0 is S3's 5 MiB
 	CAFile            string
 	Timeout           time.Duration // to the first byte of an answer

@@ -14,7 +14,7 @@ import (
 var typeKeys = map[string][]string{
 	"region": clouds, "endpoint": clouds, "path_style": {"s3", "oss"},
 	"access_key": clouds, "secret_key": clouds, "secret_key_file": clouds, "ca_file": clouds, "app_id": {"cos"},
-	"root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"}, "datanode_hostnames": {"hdfs"}, "min_part": {"local"},
+	"root": {"hdfs", "local"}, "namenodes": {"hdfs"}, "user": {"hdfs"}, "datanode_hostnames": {"hdfs"}, "no_sync": {"hdfs"}, "min_part": {"local"},
 }
 
 // clouds are the types that speak HTTP and sign with keys.

@@ -142,6 +142,7 @@ func (r *raw) upstream(e entry) []field {
 		textList("namenodes", &u.NameNodes, checkHostPort),
 		checked("user", &u.User, checkUser),
 		boolean("datanode_hostnames", &u.DataNodeHostnames),
+		boolean("no_sync", &u.NoSync),
 		boolean("opaque_etags", &u.OpaqueETags),
 	}
 }

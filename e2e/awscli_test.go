@@ -18,7 +18,7 @@ import (
 )
 
 // kinds are the upstreams that every client session runs on.
-var kinds = []string{"local", "versitygw", "minio"}
+var kinds = []string{"local", "versitygw", "minio", "hdfs"}
 
 // emulated are the clouds, for which there is no server to be had: only UniStore's emulators of them.
 var emulated = []string{"oss on the emulator"}

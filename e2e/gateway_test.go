@@ -92,6 +92,8 @@ func upstreamWith(t *testing.T, kind, dir string) (string, *servers.Server) {
 			t.Fatal(err)
 		}
 		return string(text), nil
+	case "hdfs":
+		return hdfsYAML(t), nil
 	case "local":
 		return fmt.Sprintf("  up: {type: local, root: %q}\n", filepath.Join(dir, "objects")), nil
 	}

@@ -81,7 +81,7 @@ type victim struct {
 	g      *gatewayProcess
 	c      *http.Client
 	s3     *s3.Client
-	direct *s3.Client // of the upstream; nil: local
+	direct *s3.Client // of the upstream; nil: local, hdfs
 	root   string     // of the local upstream
 	keys   []string
 	now    map[string]content // what the objects hold
@@ -92,7 +92,7 @@ type victim struct {
 // although the old version was cached and objects are promised not to change; the client's upload is listed and goes on, or is
 // completed once more with the same answer. At last, when the age limit has come, nothing of any upload is left.
 func TestKillInEveryWrite(t *testing.T) {
-	for name, write := range map[string]string{"local": "bypass", "local, cached": "cache", "versitygw": "bypass", "minio": "cache"} {
+	for name, write := range map[string]string{"local": "bypass", "local, cached": "cache", "versitygw": "bypass", "minio": "cache", "hdfs": "bypass"} {
 		kind, _, _ := strings.Cut(name, ",")
 		t.Run(name, func(t *testing.T) {
 			v := newVictim(t, kind, write)
@@ -121,6 +121,8 @@ func newVictim(t *testing.T, kind, write string) *victim {
 		dir := t.TempDir()
 		v.root = filepath.Join(dir, "objects")
 		upstreams = upstreamYAML(t, kind, dir)
+	} else if kind == "hdfs" {
+		upstreams = upstreamYAML(t, kind, "")
 	} else {
 		srv := startUpstream(t, kind)
 		upstreams = s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)

@@ -17,7 +17,7 @@ import (
 // TestAnotherNodeTakesOver: a client's upload is begun at one node, which is killed; another takes the next part and
 // completes it. Both answer the same to whoever asks to complete it once more, and know of no unfinished upload.
 func TestAnotherNodeTakesOver(t *testing.T) {
-	for _, kind := range []string{"local", "versitygw", "minio"} {
+	for _, kind := range []string{"local", "versitygw", "minio", "hdfs"} {
 		t.Run(kind, func(t *testing.T) {
 			upstreams := upstreamYAML(t, kind, t.TempDir())
 			one, two := startGateway(t, upstreams, ""), startGateway(t, upstreams, "")

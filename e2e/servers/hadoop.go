@@ -26,9 +26,13 @@ const HadoopUser = "unistore"
 const (
 	nameNodeClass = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 	dataNodeClass = "org.apache.hadoop.hdfs.server.datanode.DataNode"
-	// HadoopBlock is the cluster's block size, small so that objects have many blocks.
-	HadoopBlock = 1 << 20
 )
+
+// HadoopConfig describes a cluster.
+type HadoopConfig struct {
+	DataNodes int
+	BlockSize int // a multiple of 4096
+}
 
 // Hadoop is a running HDFS cluster: a NameNode and some DataNodes, each a JVM on 127.0.0.1. Its methods are
 // called by one goroutine at a time.
@@ -38,6 +42,7 @@ type Hadoop struct {
 	NameNode  *Daemon
 	DataNodes []*Daemon
 
+	cfg        HadoopConfig
 	jars, http string
 }
 
@@ -52,54 +57,94 @@ type Daemon struct {
 	process *process
 }
 
-// StartHadoop formats and starts a cluster with n DataNodes, whose files have n replicas.
-func StartHadoop(t testing.TB, n int) *Hadoop {
+// StartHadoop formats and starts a cluster for one test.
+func StartHadoop(t testing.TB, cfg HadoopConfig) *Hadoop {
 	t.Helper()
-	h := &Hadoop{Dir: t.TempDir(), jars: os.Getenv(HadoopVariable)}
-	if found, err := filepath.Glob(filepath.Join(h.jars, "hadoop-hdfs-3*.jar")); h.jars == "" || err != nil || len(found) == 0 {
-		t.Fatalf("%s must name the directory of Hadoop's jars, not %q", HadoopVariable, h.jars)
-	}
-	var err error
-	if h.Addr, err = freeAddr(); err == nil {
-		h.http, err = freeAddr()
-	}
+	h, err := RunHadoop(t.Context(), t.TempDir(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.NameNode = h.daemon(t, "namenode", nameNodeClass, h.nameNodeConfig(n))
-	for i := range n {
-		config, err := h.dataNodeConfig(n, i)
-		if err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		h.Stop()
+		if t.Failed() {
+			t.Log(h.Said())
 		}
-		d := h.daemon(t, fmt.Sprintf("datanode%d", i), dataNodeClass, config)
-		d.http = config["dfs.datanode.http.address"]
-		h.DataNodes = append(h.DataNodes, d)
-	}
-	h.format(t)
-	h.NameNode.Start(t)
-	for _, d := range h.DataNodes {
-		d.Start(t)
-	}
-	h.Await(t)
+	})
 	return h
 }
 
-func (h *Hadoop) common(n int) map[string]string {
-	return map[string]string{
-		"fs.defaultFS": "hdfs://" + h.Addr, "hadoop.tmp.dir": h.Dir,
-		"dfs.namenode.rpc-address": h.Addr, "dfs.namenode.http-address": h.http,
-		"dfs.replication": strconv.Itoa(n), "dfs.blocksize": strconv.Itoa(HadoopBlock),
-		"dfs.namenode.fs-limits.min-block-size": "4096",
-		"hadoop.http.metrics.enabled":           "true",
+// RunHadoop formats and starts a cluster in an empty directory. Its JVMs end with Stop, or with the process.
+func RunHadoop(ctx context.Context, dir string, cfg HadoopConfig) (*Hadoop, error) {
+	h := &Hadoop{Dir: dir, cfg: cfg, jars: os.Getenv(HadoopVariable)}
+	if found, err := filepath.Glob(filepath.Join(h.jars, "hadoop-hdfs-3*.jar")); h.jars == "" || err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("%s must name the directory of Hadoop's jars, not %q", HadoopVariable, h.jars)
+	}
+	var err error
+	if h.Addr, err = freeAddr(); err != nil {
+		return nil, err
+	}
+	if h.http, err = freeAddr(); err != nil {
+		return nil, err
+	}
+	if h.NameNode, err = h.daemon("namenode", nameNodeClass, h.nameNodeConfig()); err != nil {
+		return nil, err
+	}
+	for i := range cfg.DataNodes {
+		d, err := h.dataNode(i)
+		if err != nil {
+			return nil, err
+		}
+		h.DataNodes = append(h.DataNodes, d)
+	}
+	if err := h.format(); err != nil {
+		return nil, err
+	}
+	err = h.NameNode.start()
+	for _, d := range h.DataNodes {
+		err = errors.Join(err, d.start())
+	}
+	if err == nil {
+		err = h.await(ctx)
+	}
+	if err != nil {
+		h.Stop()
+		return nil, fmt.Errorf("%w\n%s", err, h.Said())
+	}
+	return h, nil
+}
+
+// Stop ends all JVMs by SIGKILL.
+func (h *Hadoop) Stop() {
+	for _, d := range append(h.DataNodes, h.NameNode) {
+		d.Kill()
 	}
 }
 
-func (h *Hadoop) nameNodeConfig(n int) map[string]string {
-	config := h.common(n)
+// Said is the end of what each JVM has printed.
+func (h *Hadoop) Said() string {
+	text := ""
+	for _, d := range append(h.DataNodes[:len(h.DataNodes):len(h.DataNodes)], h.NameNode) {
+		text += d.name + " said:\n" + d.log.String() + "\n"
+	}
+	return text
+}
+
+func (h *Hadoop) common() map[string]string {
+	return map[string]string{
+		"fs.defaultFS": "hdfs://" + h.Addr, "hadoop.tmp.dir": h.Dir,
+		"dfs.namenode.rpc-address": h.Addr, "dfs.namenode.http-address": h.http,
+		"dfs.replication": "1", "dfs.blocksize": strconv.Itoa(h.cfg.BlockSize),
+		"dfs.namenode.fs-limits.min-block-size": "4096",
+	}
+}
+
+func (h *Hadoop) nameNodeConfig() map[string]string {
+	config := h.common()
 	for k, v := range map[string]string{
 		"dfs.namenode.name.dir":           "file://" + filepath.Join(h.Dir, "namenode", "name"),
 		"dfs.namenode.safemode.extension": "0",
+		// A killed process loses nothing of what the system has not written to the disk yet.
+		"dfs.namenode.edits.noeditlogchannelflush": "true",
 		// A DataNode is dead after 2*1 s + 10*1 s, and stale, which readers avoid, after 3 s.
 		"dfs.heartbeat.interval": "1", "dfs.namenode.heartbeat.recheck-interval": "1000",
 		"dfs.namenode.stale.datanode.interval":   "3000",
@@ -112,8 +157,8 @@ func (h *Hadoop) nameNodeConfig(n int) map[string]string {
 	return config
 }
 
-func (h *Hadoop) dataNodeConfig(n, i int) (map[string]string, error) {
-	config := h.common(n)
+func (h *Hadoop) dataNode(i int) (*Daemon, error) {
+	config := h.common()
 	for _, key := range []string{"dfs.datanode.address", "dfs.datanode.ipc.address", "dfs.datanode.http.address"} {
 		addr, err := freeAddr() // fixed, so that a restart keeps it
 		if err != nil {
@@ -121,21 +166,33 @@ func (h *Hadoop) dataNodeConfig(n, i int) (map[string]string, error) {
 		}
 		config[key] = addr
 	}
-	config["dfs.datanode.data.dir"] = "file://" + filepath.Join(h.Dir, fmt.Sprintf("datanode%d", i), "data")
+	name := fmt.Sprintf("datanode%d", i)
+	config["dfs.datanode.data.dir"] = "file://" + filepath.Join(h.Dir, name, "data")
 	config["dfs.datanode.hostname"] = "127.0.0.1"
 	config["dfs.heartbeat.interval"] = "1"
 	config["ipc.client.connect.max.retries"] = "1000" // until the NameNode is back
-	return config, nil
+	d, err := h.daemon(name, dataNodeClass, config)
+	if err == nil {
+		d.http = config["dfs.datanode.http.address"]
+	}
+	return d, err
 }
 
+const logConfig = `log4j.rootLogger=INFO,console
+log4j.logger.org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit=WARN
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.target=System.err
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n
+`
+
 // daemon writes the configuration of a JVM.
-func (h *Hadoop) daemon(t testing.TB, name, class string, config map[string]string) *Daemon {
-	t.Helper()
+func (h *Hadoop) daemon(name, class string, config map[string]string) (*Daemon, error) {
 	dir := filepath.Join(h.Dir, name)
 	conf := filepath.Join(dir, "conf")
 	for _, app := range []string{"hdfs", "datanode"} { // that the daemons look for, though the jars have none
 		if err := os.MkdirAll(filepath.Join(conf, "webapps", app), 0o755); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	var xml strings.Builder
@@ -144,23 +201,14 @@ func (h *Hadoop) daemon(t testing.TB, name, class string, config map[string]stri
 		fmt.Fprintf(&xml, "<property><name>%s</name><value>%s</value></property>\n", k, v)
 	}
 	xml.WriteString("</configuration>\n")
-	log := "log4j.rootLogger=INFO,console\nlog4j.appender.console=org.apache.log4j.ConsoleAppender\n" +
-		"log4j.appender.console.target=System.err\nlog4j.appender.console.layout=org.apache.log4j.PatternLayout\n" +
-		"log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n\n"
-	for file, text := range map[string]string{"core-site.xml": xml.String(), "hdfs-site.xml": xml.String(), "log4j.properties": log} {
+	for file, text := range map[string]string{"core-site.xml": xml.String(), "hdfs-site.xml": xml.String(), "log4j.properties": logConfig} {
 		if err := os.WriteFile(filepath.Join(conf, file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	d := &Daemon{Dir: dir, name: name, log: &tail{}}
 	d.command = func() *exec.Cmd { return h.java(conf, "hdfs", class) }
-	t.Cleanup(func() {
-		d.end(syscall.SIGKILL)
-		if t.Failed() {
-			t.Logf("%s said:\n%s", name, d.log)
-		}
-	})
-	return d
+	return d, nil
 }
 
 // java is a JVM with a small heap that runs as a user of the cluster.
@@ -173,27 +221,33 @@ func (h *Hadoop) java(conf, user, class string, args ...string) *exec.Cmd {
 }
 
 // format makes the file system; the user who does owns its root.
-func (h *Hadoop) format(t testing.TB) {
-	t.Helper()
+func (h *Hadoop) format() error {
 	cmd := h.java(filepath.Join(h.NameNode.Dir, "conf"), HadoopUser, nameNodeClass, "-format", "-nonInteractive")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("formatting: %v\n%s", err, out)
+		return fmt.Errorf("formatting: %w\n%s", err, out)
 	}
+	return nil
 }
 
 // Await waits until the NameNode is out of safe mode and all DataNodes serve.
 func (h *Hadoop) Await(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), readyIn)
+	if err := h.await(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, h.Said())
+	}
+}
+
+func (h *Hadoop) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
 	for {
 		err := h.ready(ctx)
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the cluster is not ready in %v: %v\n%s", readyIn, err, h.NameNode.log)
+			return fmt.Errorf("the cluster is not ready in %v: %w", readyIn, err)
 		case <-time.After(pollEvery):
 		}
 	}
@@ -250,14 +304,20 @@ func bean(ctx context.Context, addr, name string, to any) error {
 // Start runs the JVM. It does not wait until it serves.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
+	if err := d.start(); err != nil {
+		t.Fatalf("%s does not start: %v", d.name, err)
+	}
+}
+
+func (d *Daemon) start() error {
 	cmd := d.command()
 	cmd.Stdout, cmd.Stderr = d.log, d.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p, err := startProcess(cmd)
-	if err != nil {
-		t.Fatalf("%s does not start: %v", d.name, err)
+	if err == nil {
+		d.process = p
 	}
-	d.process = p
+	return err
 }
 
 // Kill ends the JVM by SIGKILL and waits for it.

@@ -81,7 +81,8 @@ func open(ctx context.Context, name string, cfg config.Upstream, log zerolog.Log
 		return made(local.New(local.Config{Root: cfg.Root, MinPart: cfg.MinPart, Log: log}))
 	case typeHDFS:
 		return made(hdfs.New(hdfs.Config{
-			NameNodes: cfg.NameNodes, User: cfg.User, Root: cfg.Root, Hostnames: cfg.DataNodeHostnames, Timeout: cfg.Timeout, Log: log,
+			NameNodes: cfg.NameNodes, User: cfg.User, Root: cfg.Root, Hostnames: cfg.DataNodeHostnames, Timeout: cfg.Timeout,
+			NoSync: cfg.NoSync, Log: log,
 		}))
 	case typeOBS:
 		return made(obs.New(obs.Config{

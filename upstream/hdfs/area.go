@@ -46,7 +46,7 @@ type area struct {
 }
 
 func newArea(b *Backend) *area {
-	return &area{b: b, path: b.root + tmpDir + "/" + b.nn.Name(), wake: make(chan struct{}, 1), deadAfter: 24 * time.Hour}
+	return &area{b: b, path: b.root + tmpDir + "/" + b.nn.Name(), wake: make(chan struct{}, 1), deadAfter: 2 * time.Hour}
 }
 
 // name returns a fresh path in the area.

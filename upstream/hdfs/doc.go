@@ -33,14 +33,14 @@
 // ROOT/.unistore holds what is not (yet) an object. It is no bucket, so no key leads into it:
 //
 //	tmp/PROCESS/               files being written; "alive" in it is written anew now and then, and
-//	                           other processes remove what has shown no life for a day
+//	                           other processes remove what has shown no life for two hours
 //	uploads/BUCKET/ID/         multipart uploads: a file for each part (00001 ...)
 //	uploads/BUCKET/ID.complete/  one that is being completed; see complete.go
 //
 // # Writing
 //
-// A file is written to tmp, every block synced to the disks of its pipeline before it is acknowledged; it is
-// closed, gets its metadata, and is renamed to its place. All of it is one step of the NameNode: replacing, creating
+// A file is written to tmp, every block synced to the disks of its pipeline before it is acknowledged (unless
+// Config.NoSync); it is closed, gets its metadata, and is renamed to its place. All of it is one step of the NameNode: replacing, creating
 // only when there is nothing, and replacing or deleting only a certain version, which is named by its inode. So
 // conditions hold between processes too. (One exception: of two processes, one that creates "a" and another
 // that makes way for "a/b" at that moment may both succeed.) Directories are made as needed and removed

@@ -27,6 +27,9 @@ type Config struct {
 	// Hostnames: DataNodes are reached by the names that they have given, not by their addresses.
 	Hostnames bool
 	Timeout   time.Duration // for one answer; 0: 20 s
+	// NoSync: a write is done when all replicas are in the memory of their DataNodes, as with other clients of
+	// HDFS; otherwise they are on disk.
+	NoSync bool
 	Log       zerolog.Logger
 }
 
@@ -86,7 +89,7 @@ func New(cfg Config) (*Backend, error) {
 	b := &Backend{
 		log: cfg.Log, root: cfg.Root, nn: nn, keys: semantics.NewLocks(), ends: semantics.NewLocks(),
 		dn: datanode.Config{
-			Dial: dial, ClientName: nn.Name(), DialTimeout: dialTimeout, Timeout: transferTimeout, Hostnames: cfg.Hostnames,
+			Dial: dial, ClientName: nn.Name(), DialTimeout: dialTimeout, Timeout: transferTimeout, Hostnames: cfg.Hostnames, Sync: !cfg.NoSync,
 		},
 	}
 	b.area = newArea(b)

@@ -55,7 +55,7 @@ var daemons = []goleak.Option{
 
 // TestHadoop runs the conformance suite and then everything that only a real cluster can show.
 func TestHadoop(t *testing.T) {
-	c := &cluster{servers.StartHadoop(t, 2)}
+	c := &cluster{servers.StartHadoop(t, servers.HadoopConfig{DataNodes: 2, BlockSize: 1 << 20})}
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, c *cluster)

@@ -198,7 +198,7 @@ func sweep(t *testing.T, c *cluster) {
 	if s, err := living.info(ctx, dead.area.path); err != nil || s == nil {
 		t.Fatalf("a living process was swept: %v", err)
 	}
-	living.area.deadAfter = 0 // as if a day had passed: both clocks are the NameNode's
+	living.area.deadAfter = 0 // as if two hours had passed: both clocks are the NameNode's
 	time.Sleep(5 * time.Millisecond)
 	if err := living.area.beat(ctx); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,7 @@
 // without encryption or authentication.
 //
 // Bytes are handed out only after the checksums that came with them have been compared, and a block is
-// written only once every DataNode of its pipeline has acknowledged all of it and synced it to its disk.
+// written only once every DataNode of its pipeline has acknowledged all of it.
 // Every call ends when its context does.
 package datanode
 
@@ -48,6 +48,8 @@ type Config struct {
 	Timeout time.Duration
 	// Hostnames: DataNodes are reached by the names that they have given, not by their addresses.
 	Hostnames bool
+	// Sync: what is acknowledged is on the disks of the DataNodes, not only in their memory.
+	Sync bool
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -64,7 +64,7 @@ func emulate(t *testing.T, serve func(c net.Conn, in *bufio.Reader)) (*wire.Data
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", addr)
 		},
-		ClientName: "c", DialTimeout: time.Second, Timeout: time.Minute,
+		ClientName: "c", DialTimeout: time.Second, Timeout: time.Minute, Sync: true,
 	}
 }
 

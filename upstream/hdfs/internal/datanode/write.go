@@ -39,6 +39,7 @@ func (e *PipelineError) Unwrap() error { return e.Err }
 type Writer struct {
 	l       *link
 	chunk   int // bytes that have one checksum
+	sync    bool
 	seq     int64
 	sent    int64 // bytes in packets
 	data    []byte
@@ -69,7 +70,7 @@ func NewWriter(ctx context.Context, cfg Config, block *wire.LocatedBlock, chunk 
 		return nil, &PipelineError{Bad: badLink(block, resp.GetFirstBadLink()), Err: err}
 	}
 	w := &Writer{
-		l: l, chunk: chunk, data: make([]byte, 0, packetData),
+		l: l, chunk: chunk, sync: cfg.Sync, data: make([]byte, 0, packetData),
 		packets: make(chan []byte), free: make(chan []byte, inFlight),
 		dead: make(chan struct{}), acked: make(chan struct{}),
 	}
@@ -144,7 +145,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// Finish sends what is left and returns when all of it is on the disks of the pipeline.
+// Finish sends what is left and returns when the whole pipeline has all of it.
 func (w *Writer) Finish() error {
 	if len(w.data) > 0 {
 		if err := w.flush(false); err != nil {
@@ -191,7 +192,7 @@ func (w *Writer) packet(buf []byte, last bool) ([]byte, error) {
 	h := &wire.PacketHeader{
 		OffsetInBlock: &w.sent, Seqno: &w.seq, LastPacketInBlock: &last, DataLen: proto.Int32(int32(len(w.data))),
 	}
-	if last {
+	if last && w.sync {
 		h.SyncBlock = proto.Bool(true) // to the disk, before it is acknowledged
 	}
 	chunks := (len(w.data) + w.chunk - 1) / w.chunk
