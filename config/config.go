@@ -108,13 +108,14 @@ type Upstream struct {
 	User      string   // hdfs: whom the cluster takes us for; empty: unistore
 	// DataNodeHostnames: DataNodes are reached by name, not by address (hdfs).
 	DataNodeHostnames bool
-	Sync              bool  // hdfs: a write is done when it is on the disks of all replicas
-	MinPart           int64 // local: bytes of a part that is not the last; 0 is S3's 5 MiB
-	CAFile            string
-	Timeout           time.Duration // to the first byte of an answer
-	MaxConnections    int
-	OpaqueETags       bool // the store's ETags look like MD5 sums and are none
-	Retries           int  // extra tries; negative is none, which the file writes as 0
+	// NoSync: a write is done when it is in the memory of all replicas, not on their disks (hdfs).
+	NoSync         bool
+	MinPart        int64 // local: bytes of a part that is not the last; 0 is S3's 5 MiB
+	CAFile         string
+	Timeout        time.Duration // to the first byte of an answer
+	MaxConnections int
+	OpaqueETags    bool // the store's ETags look like MD5 sums and are none
+	Retries        int  // extra tries; negative is none, which the file writes as 0
 }
 
 // Route says where a bucket lives. Name may be a glob; an exact name wins over every glob.

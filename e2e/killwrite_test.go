@@ -83,6 +83,7 @@ type victim struct {
 	s3     *s3.Client
 	direct *s3.Client // of the upstream; nil: local, hdfs
 	root   string     // of the local upstream
+	hdfs   string     // root of the HDFS upstream
 	keys   []string
 	now    map[string]content // what the objects hold
 }
@@ -122,7 +123,7 @@ func newVictim(t *testing.T, kind, write string) *victim {
 		v.root = filepath.Join(dir, "objects")
 		upstreams = upstreamYAML(t, kind, dir)
 	} else if kind == "hdfs" {
-		upstreams = upstreamYAML(t, kind, "")
+		upstreams, v.hdfs = hdfsUpstream(t)
 	} else {
 		srv := startUpstream(t, kind)
 		upstreams = s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)
@@ -420,6 +421,9 @@ func (v *victim) configure(was, is string) {
 
 // leftOver says what there still is of uploads at the upstream.
 func (v *victim) leftOver() string {
+	if v.hdfs != "" {
+		return v.leftInHDFS()
+	}
 	if v.direct == nil {
 		return v.leftOnDisk()
 	}
@@ -428,6 +432,15 @@ func (v *victim) leftOver() string {
 		if err != nil || len(page.Uploads) > 0 {
 			return fmt.Sprintf("%s: %d uploads at the upstream, %v", key, len(page.Uploads), err)
 		}
+	}
+	return ""
+}
+
+// leftInHDFS asks the NameNode what there is of uploads.
+func (v *victim) leftInHDFS() string {
+	left, err := sharedHadoop(v.t).List(v.t.Context(), v.hdfs+"/.unistore/uploads/kill")
+	if err != nil || len(left) > 0 {
+		return fmt.Sprintf("left in HDFS: %q, %v", left, err)
 	}
 	return ""
 }

@@ -51,6 +51,14 @@ func sharedHadoop(t *testing.T) *servers.Hadoop {
 // hdfsYAML is an upstream in a root of its own on the shared cluster.
 func hdfsYAML(t *testing.T) string {
 	t.Helper()
+	text, _ := hdfsUpstream(t)
+	return text
+}
+
+// hdfsUpstream is hdfsYAML, and the root.
+func hdfsUpstream(t *testing.T) (text, root string) {
+	t.Helper()
 	h := sharedHadoop(t)
-	return fmt.Sprintf("  up: {type: hdfs, namenodes: [%q], user: %s, root: /test-%d, no_sync: true}\n", h.Addr, servers.HadoopUser, hadoop.roots.Add(1))
+	root = fmt.Sprintf("/test-%d", hadoop.roots.Add(1))
+	return fmt.Sprintf("  up: {type: hdfs, namenodes: [%q], user: %s, root: %s, no_sync: true}\n", h.Addr, servers.HadoopUser, root), root
 }

@@ -214,6 +214,8 @@ func (h *Hadoop) daemon(name, class string, config map[string]string) (*Daemon, 
 // java is a JVM with a small heap that runs as a user of the cluster.
 func (h *Hadoop) java(conf, user, class string, args ...string) *exec.Cmd {
 	args = append([]string{"-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true",
+		"--add-opens", "java.base/java.lang=ALL-UNNAMED", // WebHDFS, on Java 17
+
 		"-cp", conf + ":" + filepath.Join(h.jars, "*"), class}, args...)
 	cmd := exec.Command("java", args...)
 	cmd.Env = append(os.Environ(), "HADOOP_USER_NAME="+user)
@@ -277,28 +279,56 @@ func (h *Hadoop) ready(ctx context.Context) error {
 	return nil
 }
 
+// List returns the names in a directory of the cluster, by WebHDFS; none when it is not there.
+func (h *Hadoop) List(ctx context.Context, dir string) ([]string, error) {
+	var answer struct {
+		FileStatuses struct {
+			FileStatus []struct{ PathSuffix string }
+		}
+	}
+	status, err := getJSON(ctx, "http://"+h.http+"/webhdfs/v1"+dir+"?op=LISTSTATUS&user.name="+HadoopUser, &answer)
+	if status == http.StatusNotFound {
+		return nil, nil
+	}
+	var names []string
+	for _, s := range answer.FileStatuses.FileStatus {
+		names = append(names, s.PathSuffix)
+	}
+	return names, err
+}
+
 // bean reads a bean of a daemon's JMX.
 func bean(ctx context.Context, addr, name string, to any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/jmx?qry="+name, http.NoBody)
-	if err != nil {
+	var answer struct {
+		Beans []json.RawMessage `json:"beans"`
+	}
+	if _, err := getJSON(ctx, "http://"+addr+"/jmx?qry="+name, &answer); err != nil {
 		return err
+	}
+	if len(answer.Beans) != 1 {
+		return fmt.Errorf("%s has no %s", addr, name)
+	}
+	return json.Unmarshal(answer.Beans[0], to)
+}
+
+func getJSON(ctx context.Context, url string, to any) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return err
+		return resp.StatusCode, err
 	}
-	var answer struct {
-		Beans []json.RawMessage `json:"beans"`
+	if err := json.Unmarshal(body, to); err != nil || resp.StatusCode != http.StatusOK {
+		return resp.StatusCode, fmt.Errorf("%s: %s: %q: %w", url, resp.Status, body, err)
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Beans) != 1 {
-		return fmt.Errorf("%s: no %s in %q: %w", addr, name, body, err)
-	}
-	return json.Unmarshal(answer.Beans[0], to)
+	return resp.StatusCode, nil
 }
 
 // Start runs the JVM. It does not wait until it serves.
