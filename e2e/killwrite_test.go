@@ -118,13 +118,14 @@ func newVictim(t *testing.T, kind, write string) *victim {
 	t.Helper()
 	v := &victim{t: t, c: rawClient(4), now: map[string]content{}}
 	var upstreams string
-	if kind == "local" {
+	switch kind {
+	case "local":
 		dir := t.TempDir()
 		v.root = filepath.Join(dir, "objects")
 		upstreams = upstreamYAML(t, kind, dir)
-	} else if kind == "hdfs" {
+	case "hdfs":
 		upstreams, v.hdfs = hdfsUpstream(t)
-	} else {
+	default:
 		srv := startUpstream(t, kind)
 		upstreams = s3YAML(srv.Endpoint, srv.AccessKey, srv.SecretKey)
 		v.direct = clientOf(srv.Endpoint, srv.AccessKey, srv.SecretKey)

@@ -30,7 +30,7 @@ type Config struct {
 	// NoSync: a write is done when all replicas are in the memory of their DataNodes, as with other clients of
 	// HDFS; otherwise they are on disk.
 	NoSync bool
-	Log       zerolog.Logger
+	Log    zerolog.Logger
 }
 
 const (
