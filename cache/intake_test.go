@@ -463,6 +463,35 @@ func TestCloseEndsIntakes(t *testing.T) {
 	}
 }
 
+// There is an end to how many writes are kept at once, and each makes room for another.
+func TestAsManyIntakesAsMayBe(t *testing.T) {
+	e := newEnv(t, nil)
+	open := make([]*through, maxIntakes)
+	for i := range open {
+		open[i] = e.begin(fmt.Sprint("k", i), 1, true)
+	}
+	w := e.begin("one more", 1, true)
+	w.pass()
+	if w.commit() || e.outcomes(OutcomeBusy) != 1 {
+		t.Errorf("%d writes ended as busy", e.outcomes(OutcomeBusy))
+	}
+	for i, w := range open {
+		if i%2 == 0 {
+			w.pass()
+			if !w.commit() {
+				t.Errorf("write %d is not kept", i)
+			}
+		} else {
+			w.end(false)
+		}
+	}
+	e.idle()
+	e.checkDisk()
+	if s := e.c.Stats(); s.Blocks != maxIntakes/2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // down is an upstream that is down, under clients who try again for ever, while others read what is cached. It returns
 // the most that was reserved at any time.
 func (e *env) down(retries int) (worst Stats) {
