@@ -255,6 +255,11 @@ func (g *Gateway) drain() error {
 	defer cancel()
 	g.log.Info().Dur("at_most", drainTimeout).Msg("draining")
 	err := g.server.Shutdown(ctx)
+	for _, l := range g.listeners { // it does not know of those that Serve has not reached yet
+		if closeErr := l.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) {
+			g.log.Warn().Err(closeErr).Msg("a listener did not close well")
+		}
+	}
 	g.cutAll()
 	if adminErr := g.admin.close(); adminErr != nil {
 		g.log.Warn().Err(adminErr).Msg("the admin side did not stop well")

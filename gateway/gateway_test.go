@@ -401,6 +401,14 @@ func (g *testGateway) unsigned(req *http.Request) *http.Request {
 	return req
 }
 
+// A gateway that is told to stop before it has begun to accept stops.
+func TestStopAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for range 10 {
+		startGateway(t, dir, nil).stop()
+	}
+}
+
 // The policy of the configuration is the cache's: each that the cache has starts, and a made-up one does not.
 func TestThePolicyReachesTheCache(t *testing.T) {
 	for _, policy := range cache.Policies {
