@@ -58,9 +58,17 @@ func (c content) cutETag(part int64) string {
 
 // signed is a request with the keys of the test, whose payload is not signed.
 func signed(ctx context.Context, method, url string, body io.Reader) (*http.Request, error) {
+	return signedWith(ctx, method, url, body, nil)
+}
+
+// signedWith is signed with header lines besides.
+func signedWith(ctx context.Context, method, url string, body io.Reader, lines map[string]string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return nil, err
+	}
+	for name, value := range lines {
+		req.Header.Set(name, value)
 	}
 	req.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
 	creds := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey}
