@@ -9,6 +9,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +20,39 @@ import (
 
 	"unistore/e2e/servers"
 )
+
+// TestCheckOnHDFS: the operator's check passes, and says in the NameNode's words what is wrong.
+func TestCheckOnHDFS(t *testing.T) {
+	h := sharedHadoop(t)
+	text, root := hdfsUpstream(t)
+	g := startWith(t, setup{upstreams: text})
+	createBucket(t, g.client(), "data")
+	put(t, g.client(), "data", "some/object", []byte("some bytes"))
+	configure := func(upstreams string) string {
+		file := filepath.Join(t.TempDir(), "check.yaml")
+		if err := os.WriteFile(file, []byte("upstreams:\n"+upstreams+"buckets: {data: {upstream: up}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	check := func(file string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), binary(t), "check", "--config", file, "--write").CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(configure(text)); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	} else {
+		t.Logf("\n%s", out)
+	}
+	stranger := fmt.Sprintf("  up: {type: hdfs, namenodes: [%q], user: stranger, root: %s}\n", h.Addr, root)
+	if out, err := check(configure(stranger)); err == nil || !strings.Contains(out, "Permission denied: user=stranger") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	nobody := fmt.Sprintf("  up: {type: hdfs, namenodes: [%q], root: %s}\n", freeAddr(t), root)
+	if out, err := check(configure(nobody)); err == nil || !strings.Contains(out, "connection refused") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 // hdfsLoad is a gateway on HDFS that is read and written while nodes of the cluster die.
 type hdfsLoad struct {
