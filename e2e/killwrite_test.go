@@ -308,19 +308,27 @@ func (v *victim) listed(key string) []string {
 }
 
 // settles waits until nothing is left of the upload of a PUT but what only its age can settle: an intent, and what the
-// store may be completing still.
+// store may be completing still. What is aborted is remembered until it has been aborted once more.
 func (v *victim) settles(s strike, key string) {
 	v.t.Helper()
-	want := "[]"
+	known, there := []string{"[put abandoned]", "[]"}, 0
 	switch s.point {
-	case "upload.intent", "upload.unnamed", "local.upload":
-		want = "[put intent]"
+	case "upload.intent":
+		known = []string{"[put intent]"}
+	case "upload.unnamed", "local.upload":
+		known, there = []string{"[put intent]"}, 1
 	case "upload.complete", "local.staged", "local.placed", "local.completed":
-		want = "[put abandoned]" // the store has it still
+		known, there = []string{"[put abandoned]"}, 1
+	case "upload.completed":
+		known = []string{"[]"}
 	}
 	eventually(v.t, 10*time.Second, func() string {
-		if got := fmt.Sprint(v.listed(key)); got != want {
-			return fmt.Sprintf("%v: uploads %s, want %s", s, got, want)
+		page, err := v.s3.ListMultipartUploads(v.t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("kill"), Prefix: &key})
+		if err != nil {
+			return err.Error()
+		}
+		if got := fmt.Sprint(v.listed(key)); !slices.Contains(known, got) || len(page.Uploads) != there {
+			return fmt.Sprintf("%v: uploads %s, want one of %s; %d at the upstream, want %d", s, got, known, len(page.Uploads), there)
 		}
 		return ""
 	})

@@ -285,6 +285,9 @@ func TestAPutThatCannotAbort(t *testing.T) {
 	g.stop()
 	g = startGateway(t, dir, withFaults)
 	g.wait(2 * time.Minute) // the store may be completing it still
+	g.sweeper.Round(t.Context())
+	g.noneLeft(filepath.Join(dir, "objects"))
+	g.wait(time.Minute) // it is aborted once more
 	g.await("[]")
 	fail(g)
 	if err := chunked(g); err != nil {

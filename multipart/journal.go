@@ -70,6 +70,7 @@ type Entry struct {
 	live    bool // somebody in this process works on it
 	gone    bool // it is in the Journal no more
 	adopted bool // another node has begun it
+	late    bool // of a PUT that ended with the last process: parts may have been on their way
 	settled bool // completing, and the store has been asked what became of it
 	// Of the Sweeper: attempts that the store did not answer, those that it refused, and when to try again.
 	unanswered, refusals int
@@ -102,7 +103,7 @@ func (j *Journal) load() {
 		}
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.addLocked(u)
+		j.addLocked(u).late = u.Kind == meta.UploadPut
 		return nil
 	})
 	if err != nil {

@@ -248,25 +248,32 @@ func (s *Sweeper) do(ctx context.Context, store SweepStore, w job) (outcome stri
 		return s.settle(ctx, store, w)
 	case taskAbort, taskForget:
 	}
-	outcome = sweptExpired
-	if w.up.Kind == meta.UploadPut {
-		outcome = sweptAborted
-	}
-	return outcome, s.abort(ctx, store, w)
+	return s.abort(ctx, store, w)
 }
 
-// abort removes an upload from its store, and from the records.
-func (s *Sweeper) abort(ctx context.Context, store SweepStore, w job) error {
-	up := uploadOf(&w.up)
-	if err := store.AbortUpload(ctx, up); err != nil && !isGone(err) {
-		return err
+// abort removes an upload from its store, and from the records. That of a PUT that the last process was at is aborted
+// once more later, see abortAgain; until then there is no outcome.
+func (s *Sweeper) abort(ctx context.Context, store SweepStore, w job) (outcome string, err error) {
+	if err := store.AbortUpload(ctx, uploadOf(&w.up)); err != nil && !isGone(err) {
+		return "", err
 	}
 	s.point(PointSwept, w.up.At)
 	if w.up.State == meta.UploadCompleting {
 		s.forget(w.up.At)
 	}
+	s.j.mu.Lock()
+	again := w.e.late
+	w.e.late = false
+	w.e.next = s.j.cfg.Now().Add(min(abortAgain, s.cfg.MaxAge))
+	s.j.mu.Unlock()
+	if again {
+		return "", nil
+	}
 	w.e.Gone()
-	return nil
+	if w.up.Kind == meta.UploadPut {
+		return sweptAborted, nil
+	}
+	return sweptExpired, nil
 }
 
 // isGone reports whether err says that there is no such upload.
@@ -293,7 +300,7 @@ func (s *Sweeper) settle(ctx context.Context, store SweepStore, w job) (outcome 
 		s.later(w.e, grace)
 		return "", nil
 	case err == nil && !client:
-		return sweptAborted, s.abort(ctx, store, w)
+		return s.abort(ctx, store, w)
 	case err == nil:
 		s.forget(w.up.At)
 		w.e.reopen()

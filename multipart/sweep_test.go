@@ -224,13 +224,15 @@ func TestAfterARestart(t *testing.T) {
 		t.Errorf("unsettled: %v", places)
 	}
 	f.round(0)
-	f.want("[client completing:2 client open:1 put abandoned:1] store 3", "after a round")
+	f.want("[client completing:2 client open:1 put abandoned:2] store 3", "after a round") // one is aborted, and will be once more
 	slices.Sort(f.forgot.keys)
 	if diff := cmp.Diff([]string{"client-done", "put-done"}, f.forgot.keys); diff != "" {
 		t.Error(diff)
 	}
 	f.round(2 * time.Minute)
-	f.want("[client completing:1 client open:2] store 2", "after the grace")
+	f.want("[client completing:1 client open:2 put abandoned:1] store 2", "after the grace")
+	f.round(abortAgain)
+	f.want("[client completing:1 client open:2] store 2", "after it was aborted once more")
 	if !f.exists("put-done") || !f.exists("client-done") || f.exists("put-late") {
 		t.Error("a committed object is gone, or one has come")
 	}
@@ -334,7 +336,12 @@ func TestAStoreThatIsDown(t *testing.T) {
 	f.want("[put abandoned:50] store 50", "while it is down")
 	f.set.Clear()
 	f.round(lastPause)
-	f.want("[] store 0", "when it is back")
+	f.want("[put abandoned:50] store 0", "when it is back")
+	f.round(abortAgain)
+	f.want("[] store 0", "after they were aborted once more")
+	if n := f.counted(sweptAborted); n != 50 {
+		t.Errorf("%v uploads aborted", n)
+	}
 	if err := f.set.Put(faults.Fault{Name: faults.UpstreamError, Operation: "AbortUpload", Status: 403}); err != nil {
 		t.Fatal(err)
 	}

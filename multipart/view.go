@@ -94,6 +94,7 @@ func (s *Sweeper) Abort(ctx context.Context, v View) error {
 	s.j.mu.Lock()
 	w, busy := job{e, e.up, taskAbort}, e.live
 	gone := e.gone || e.up.State == meta.UploadCompleted
+	e.late = false // whoever aborts by hand wants it gone
 	s.j.mu.Unlock()
 	store := s.cfg.Stores[w.up.At.Upstream]
 	switch {
@@ -106,7 +107,8 @@ func (s *Sweeper) Abort(ctx context.Context, v View) error {
 	case store == nil:
 		return upstream.Errorf(upstream.NoUpload, "AbortUpload", "its upstream is not in the configuration any more")
 	}
-	return s.abort(ctx, store, w)
+	_, err = s.abort(ctx, store, w)
+	return err
 }
 
 // Wake makes Run look for what is due.
