@@ -30,7 +30,8 @@ func small() *mem.Backend {
 }
 
 func TestConformance(t *testing.T) {
-	upstreamtest.Run(t, upstreamtest.Harness{New: func(*testing.T) upstream.Backend {
+	row := upstreamtest.Row{Driver: "mem", Store: "memory, through the fault wrapper", RunBy: "make test"}
+	upstreamtest.Run(t, upstreamtest.Harness{Row: row, New: func(*testing.T) upstream.Backend {
 		return Wrap(small(), "test", faults.New(nil))
 	}})
 }

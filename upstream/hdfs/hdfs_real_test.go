@@ -101,6 +101,7 @@ func conformance(t *testing.T, c *cluster) {
 		},
 		MayRefuse: func(key string) bool { _, err := pathOf("Put", key); return err != nil },
 		ManyKeys:  1200,
+		Row:       upstreamtest.Row{Driver: "hdfs", Store: "Hadoop", RunBy: "make e2e"},
 	})
 }
 

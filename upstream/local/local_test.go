@@ -25,5 +25,6 @@ func open(t *testing.T, root string) *local.Backend {
 func TestConformance(t *testing.T) {
 	upstreamtest.Run(t, upstreamtest.Harness{
 		New: func(t *testing.T) upstream.Backend { return open(t, t.TempDir()) },
+		Row: upstreamtest.Row{Driver: "local", Store: "a directory", RunBy: "make test"},
 	})
 }

@@ -15,5 +15,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	upstreamtest.Run(t, upstreamtest.Harness{
 		New: func(*testing.T) upstream.Backend { return mem.New(mem.Config{}) },
+		Row: upstreamtest.Row{Driver: "mem", Store: "memory", RunBy: "make test"},
 	})
 }

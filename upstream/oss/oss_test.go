@@ -83,11 +83,13 @@ func TestConformanceOnEmulator(t *testing.T) {
 		pathStyle bool
 		quirks    func(q *emulator.Quirks)
 		wrap      func(upstream.Backend) upstream.Backend
+		manyKeys  int
 	}{
 		"OSS emulator, virtual host":           {},
-		"OSS emulator, path style, other ways": {pathStyle: true, quirks: otherWays},
+		"OSS emulator, path style, other ways": {pathStyle: true, quirks: otherWays, manyKeys: 1100},
 		"OSS emulator, through the fault wrapper": {
-			wrap: func(b upstream.Backend) upstream.Backend { return fault.Wrap(b, "emulator", faults.New(nil)) },
+			manyKeys: 1100,
+			wrap:     func(b upstream.Backend) upstream.Backend { return fault.Wrap(b, "emulator", faults.New(nil)) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +109,8 @@ func TestConformanceOnEmulator(t *testing.T) {
 					}
 					return open(t, endpoint)
 				},
-				MayRefuse: mayRefuse, OpaqueETags: true, Deviations: deviations,
+				MayRefuse: mayRefuse, OpaqueETags: true, Deviations: deviations, ManyKeys: tt.manyKeys,
+				Row: upstreamtest.Row{Driver: "oss", Store: name, RunBy: "make test"},
 			})
 		})
 	}

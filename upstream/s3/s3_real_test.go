@@ -115,6 +115,7 @@ func TestConformanceVersity(t *testing.T) {
 		MakeBucket: makeBucket,
 		MayRefuse:  versityRefuses,
 		Deviations: versityDeviations,
+		Row:        upstreamtest.Row{Driver: "s3", Store: "versitygw", RunBy: "make e2e"},
 	})
 }
 
@@ -131,6 +132,7 @@ func TestConformanceMinIO(t *testing.T) {
 		MakeBucket: makeBucket,
 		MayRefuse:  minioRefuses,
 		Deviations: minioDeviations,
+		Row:        upstreamtest.Row{Driver: "s3", Store: "MinIO", RunBy: "make e2e"},
 	})
 }
 

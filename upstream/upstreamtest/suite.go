@@ -48,6 +48,8 @@ type Harness struct {
 	// Deviations are the cases that the store is known to fail, by full name, each with the reason.
 	// They run; one that passes fails the suite, so that the list stays true.
 	Deviations map[string]string
+	// Row is where docs/conformance.md tells of this run; the zero value: nowhere.
+	Row Row
 }
 
 // seedVariable is the environment variable that repeats a random run.
@@ -113,6 +115,9 @@ func Run(t *testing.T, h Harness) {
 	}
 	if err := goleak.Find(ignore); err != nil {
 		t.Errorf("goroutines left after Close: %v", err)
+	}
+	if !t.Failed() {
+		s.checkRecord(t)
 	}
 	t.Logf("conformance: %d cases (%d of them known deviations of the store), %d not applicable, seed %d",
 		s.ran, s.deviated, s.skipped, s.seed)

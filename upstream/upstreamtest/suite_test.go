@@ -3,7 +3,9 @@ package upstreamtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,5 +162,35 @@ func TestSuiteFindsFaults(t *testing.T) {
 				t.Errorf("there is no case %q", name)
 			}
 		})
+	}
+}
+
+// TestRecord holds docs/conformance.md to the number of cases, and its rows to one form.
+func TestRecord(t *testing.T) {
+	r, err := readRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("The suite has %d cases.", len(allCases()))
+	if !strings.Contains(strings.Join(r.head, " "), want) {
+		t.Errorf("%s does not say %q", recordFile, want)
+	}
+	if !slices.IsSorted(r.rows) || !slices.IsSorted(r.lines) || len(r.rows) == 0 {
+		t.Errorf("%s: rows are missing, or not in order", recordFile)
+	}
+	for _, row := range r.rows {
+		cells := strings.Split(row, "|")
+		if len(cells) != 7 {
+			t.Errorf("a row of %d cells: %s", len(cells)-2, row)
+			continue
+		}
+		prefix := "- " + strings.TrimSpace(cells[1]) + " on " + strings.TrimSpace(cells[2]) + ": "
+		names := 0
+		for _, line := range starting(r.lines, prefix) {
+			names += strings.Count(line, "`` ") // one before each name
+		}
+		if got := fmt.Sprint(names); got != strings.TrimSpace(cells[4]) {
+			t.Errorf("%s deviations are listed for %s", got, row)
+		}
 	}
 }
