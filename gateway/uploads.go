@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"unistore/byterange"
@@ -165,13 +166,24 @@ func (s *service) completeUpload(ctx context.Context, x *exchange, t target, op 
 	}
 	attrs, err := s.completeOnce(ctx, t, up, completion{req, op.Size})
 	if err != nil {
-		return nil, err
+		return nil, explainGaps(t.store.Limits(), req.Parts, err)
 	}
 	location := "http://" + x.Host + x.RawPath
 	if x.TLS {
 		location = "https://" + x.Host + x.RawPath
 	}
 	return s3api.RenderComplete(op, location, attrs), nil
+}
+
+// explainGaps says what is invalid about a list of parts to a store that wants numbers without gaps. Its client may use
+// any numbers with S3 itself; to renumber parts would be to copy them.
+func explainGaps(limits upstream.Limits, parts []upstream.Part, err error) error {
+	if !limits.ContiguousParts || len(parts) == 0 || parts[len(parts)-1].Number == len(parts) || !errors.Is(err, upstream.InvalidPart) {
+		return err
+	}
+	return &s3api.Error{Code: s3api.ErrInvalidPart, Message: fmt.Sprintf(
+		"The upstream store of this bucket completes parts numbered 1 to N without gaps only: %d parts are listed, the last is number %d.",
+		len(parts), parts[len(parts)-1].Number)}
 }
 
 // checkObjectSize refuses to complete parts that do not add up to the size (bytes) that the client promised. What
