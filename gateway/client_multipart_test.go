@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html"
 	"math/rand/v2"
@@ -525,5 +526,42 @@ func TestConditionsWhoseAnswerIsLost(t *testing.T) {
 	}
 	if got, _, err := g.get("data", "k", ""); string(got) != "whole" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestCopiesOfTooMuch: a copy, and a part that is copied, have 5 GiB at most, as S3's.
+func TestCopiesOfTooMuch(t *testing.T) {
+	dir := t.TempDir()
+	g := startGateway(t, dir, smallParts(dir))
+	g.bucket("data")
+	g.bucket("other-b")
+	f, err := os.Create(filepath.Join(dir, "objects", "data", "big")) // with holes: it takes no space
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(6<<30), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	id := g.create("data", "k", "", "")
+	part := "/data/k?partNumber=1&uploadId=" + id
+	for _, c := range []struct {
+		path, rng string
+		ok        bool
+	}{
+		{path: "/data/k"},
+		{path: "/other-b/k"},
+		{path: part},
+		{path: part, rng: "bytes=0-5368709120"},
+		{path: part, rng: "bytes=6442450942-6442450943", ok: true},
+	} {
+		lines := []string{"x-amz-copy-source: /data/big"}
+		if c.rng != "" {
+			lines = append(lines, "x-amz-copy-source-range: "+c.rng)
+		}
+		res, text := g.call("PUT", c.path, "", lines...)
+		refused := res.StatusCode == 400 && strings.Contains(text, "<Code>InvalidRequest</Code>") && strings.Contains(text, "5368709120")
+		if c.ok != (res.StatusCode == 200) || !c.ok && !refused {
+			t.Errorf("%+v: %d %s", c, res.StatusCode, text)
+		}
 	}
 }
