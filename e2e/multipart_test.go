@@ -72,7 +72,7 @@ func TestMultipartByAwscli(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			g := startMultipart(t, kind)
-			size := int64(count(60<<20, 2<<30)) + 12345
+			size := int64(count(60<<20, 512<<20)) + 12345
 			file, back := filepath.Join(g.dir, "file"), filepath.Join(g.dir, "back")
 			want := writeRandom(t, file, size, 3)
 			for _, c := range []struct{ threshold, part, parallel string }{
@@ -104,7 +104,7 @@ func TestMultipartByGoTransferManager(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			g := startMultipart(t, kind)
 			for _, alg := range []tmtypes.ChecksumAlgorithm{"", "CRC32", "CRC32C", "SHA1", "SHA256"} {
-				for i, size := range []int64{0, 1, 5 << 20, 16<<20 - 1, 16 << 20, int64(count(40<<20, 1<<30)) + 3} {
+				for i, size := range []int64{0, 1, 5 << 20, 16<<20 - 1, 16 << 20, int64(count(40<<20, 256<<20)) + 3} {
 					transferOne(t, g, alg, content{uint64(i), size}, i%2 == 1)
 				}
 			}
