@@ -59,18 +59,20 @@ func rate(b *testing.B, bytes int64, op func() error) float64 {
 }
 
 // compare measures the gateway and a rival in turns, each first in every other round, after one round that does not count.
-func compare(b *testing.B, r *Result, bytes int64, gateway, other func() error) {
+func compare(b *testing.B, p *process, r *Result, bytes int64, gateway, other func() error) {
 	b.Helper()
 	r.Unit = "MiB/s"
 	rate(b, bytes, gateway)
 	rate(b, bytes, other)
 	for i := range rounds(b) {
+		if i%2 == 1 {
+			r.Other = append(r.Other, rate(b, bytes, other))
+		}
+		cpu := p.cpu(b)
+		r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
+		r.CPU = append(r.CPU, (p.cpu(b)-cpu)*(1<<30)/float64(bytes))
 		if i%2 == 0 {
-			r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
 			r.Other = append(r.Other, rate(b, bytes, other))
-		} else {
-			r.Other = append(r.Other, rate(b, bytes, other))
-			r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
 		}
 	}
 	r.summarise()
@@ -78,6 +80,7 @@ func compare(b *testing.B, r *Result, bytes int64, gateway, other func() error) 
 	b.ReportMetric(r.Ratio, "ratio")
 	b.ReportMetric(median(r.Gateway), "MiB/s")
 	b.ReportMetric(median(r.Other), "direct-MiB/s")
+	b.ReportMetric(median(r.CPU), "CPU-s/GiB")
 	fmt.Println(r)
 }
 
@@ -85,10 +88,10 @@ func compare(b *testing.B, r *Result, bytes int64, gateway, other func() error) 
 var kinds = map[string]func(testing.TB) *servers.Server{"versitygw": servers.StartVersity, "minio": servers.StartMinIO}
 
 // sides starts a server and a gateway in front of it, and returns clients of both and a bucket that is there.
-func sides(b *testing.B, kind string) (gateway, other *client) {
+func sides(b *testing.B, kind string) (p *process, gateway, other *client) {
 	b.Helper()
 	up := direct(kind, kinds[kind](b))
-	p := startGateway(b, up)
+	p = startGateway(b, up)
 	gateway, other = newClient(p.endpoint), newClient(up)
 	b.Cleanup(gateway.close)
 	b.Cleanup(other.close)
@@ -98,7 +101,7 @@ func sides(b *testing.B, kind string) (gateway, other *client) {
 	if profiling != "" {
 		profile(b, p)
 	}
-	return gateway, other
+	return p, gateway, other
 }
 
 // profile takes a CPU profile of the gateway while the benchmark runs.

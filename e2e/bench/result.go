@@ -24,6 +24,8 @@ type Result struct {
 	Ratio float64 `json:"ratio"`
 	Low   float64 `json:"low"`
 	High  float64 `json:"high"`
+	// CPU is the processor time of the gateway for each GiB, of each round (seconds).
+	CPU []float64 `json:"gateway_cpu_s_per_gib"`
 }
 
 // summarise fills in what follows from the rates. There is at least one round.
@@ -47,8 +49,8 @@ func (r *Result) String() string {
 	if r.Ratio < r.Target {
 		verdict = "BELOW"
 	}
-	return fmt.Sprintf("%-34s vs %-10s %8.1f / %8.1f %s   ratio %.3f (%.3f to %.3f, %d rounds), target %.2f %s",
-		r.Name, r.Rival, median(r.Gateway), median(r.Other), r.Unit, r.Ratio, r.Low, r.High, len(r.Gateway), r.Target, verdict)
+	return fmt.Sprintf("%-34s vs %-10s %8.1f / %8.1f %s   ratio %.3f (%.3f to %.3f, %d rounds), gateway %.2f CPU s/GiB, target %.2f %s",
+		r.Name, r.Rival, median(r.Gateway), median(r.Other), r.Unit, r.Ratio, r.Low, r.High, len(r.Gateway), median(r.CPU), r.Target, verdict)
 }
 
 // report is the file of one run.
