@@ -53,7 +53,7 @@ func BenchmarkPutKeeping(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		compare(b, &Result{Name: "PUT 256 MiB, write: cache", Rival: "bypass", Target: .9}, size,
+		compare(b, p, &Result{Name: "PUT 256 MiB, write: cache", Rival: "bypass", Target: .9}, size,
 			func() error { return c.put(b.Context(), "/keeping/object", size) },
 			func() error { return c.put(b.Context(), "/bypass/object", size) })
 	}
