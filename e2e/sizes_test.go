@@ -80,7 +80,7 @@ func etagOf(what content, known bool) string {
 // TestSizes writes every size around the borders of parts, of known and of unknown length, with parts in every order, on
 // every upstream.
 func TestSizes(t *testing.T) {
-	for _, kind := range writeKinds() {
+	for _, kind := range append(writeKinds(), emulated...) {
 		t.Run(kind, func(t *testing.T) {
 			g := startGateway(t, upstreamYAML(t, kind, t.TempDir()), "")
 			createBucket(t, g.client(), "sizes")
@@ -168,10 +168,11 @@ func buildMutant(t *testing.T, file, from, to string) string {
 
 // writeKinds are the upstreams of the proofs of writing: kinds, and the one that UNISTORE_E2E_UPSTREAM configures.
 func writeKinds() []string {
+	all := slices.Clone(kinds)
 	if os.Getenv(upstreamVariable) != "" {
-		return append(slices.Clone(kinds), "configured")
+		all = append(all, "configured")
 	}
-	return kinds
+	return all
 }
 
 // exactETags reports whether a kind gives ETags as S3 does.
