@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func profile(b *testing.B, p *process) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	file := filepath.Join(profiling, filepath.Base(b.Name())+".prof")
+	file := filepath.Join(profiling, strings.ReplaceAll(b.Name(), "/", "-")+".prof")
 	go func() {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/debug/pprof/profile?seconds=20", nil)
 		if err != nil {
