@@ -51,6 +51,8 @@ type ReadRequest struct {
 	OnlyCached bool
 	// Pin pins what is read; nil pins nothing. The read is the same whatever becomes of it: see Result.Pin.
 	Pin *PinRequest
+
+	uncounted bool // by no metric, and not as a use of the blocks
 }
 
 // Source says where the first page of a read comes from.

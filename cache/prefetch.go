@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -73,6 +74,21 @@ func (c *Cache) Prefetch(ctx context.Context, req PrefetchRequest) (PrefetchResu
 		err = fmt.Errorf("%w: %w", ErrNotKept, err)
 	}
 	return res, err
+}
+
+// Fetched is Prefetch, and returns the bytes of the range, which is short enough for memory. It counts as no read.
+func (c *Cache) Fetched(ctx context.Context, req PrefetchRequest) ([]byte, error) {
+	if _, err := c.Prefetch(ctx, req); err != nil {
+		return nil, err
+	}
+	r, err := c.Read(ctx, ReadRequest{Key: req.Key, Attrs: req.Attrs, Range: req.Range, Fetch: req.Fetch, uncounted: true})
+	if err != nil {
+		return nil, err
+	}
+	defer r.shut()
+	data := make([]byte, req.Range.Len)
+	_, err = io.ReadFull(r, data)
+	return data, err
 }
 
 // bring fetches the missing runs of r one after the other and returns the bytes that came.

@@ -59,7 +59,9 @@ func (c *Cache) Read(ctx context.Context, req ReadRequest) (*Reader, error) {
 		r.shut()
 		return nil, err
 	}
-	c.meters.read(r.result)
+	if !req.uncounted {
+		c.meters.read(r.result)
+	}
 	return r, nil
 }
 
@@ -285,7 +287,9 @@ func (r *Reader) look() (*span, wait, error) {
 	}
 	if there {
 		c.acquireLocked(b)
-		c.touchLocked(b, r)
+		if !r.req.uncounted {
+			c.touchLocked(b, r)
+		}
 		n := b.run(p, int(min(r.endPage-page, checkPages)))
 		off := r.pos % (c.math.pages * PageSize)
 		s := &span{r: r, b: b, p: p, pages: n, off: off}

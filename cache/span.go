@@ -184,7 +184,9 @@ func (r *Reader) advance(s *span, n int64) {
 	if src != SourceCache {
 		r.missing = max(0, r.missing-n)
 	}
-	r.c.meters.served(src, n)
+	if !r.req.uncounted {
+		r.c.meters.served(src, n)
+	}
 	r.pos += n
 	r.failures = 0
 	if s.n -= n; s.n == 0 || s.b != nil {

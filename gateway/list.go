@@ -90,6 +90,13 @@ func (s *service) listPage(ctx context.Context, t target, req upstream.ListReque
 		return s3api.ListResult{}, "", err
 	}
 	s.learner.listed(t, token, page.Objects)
+	if s.ahead != nil {
+		keys := make([]string, 0, len(page.Objects))
+		for _, o := range page.Objects {
+			keys = append(keys, o.Key)
+		}
+		s.ahead.Listed(t.store.Name(), t.bucket, keys)
+	}
 	res := s3api.ListResult{Truncated: page.Next != "", Objects: make([]s3api.ListedKey, 0, len(page.Objects))}
 	for _, o := range page.Objects {
 		res.Objects = append(res.Objects, s3api.ListedKey{Key: t.clientKey(o.Key), Attrs: o.Attrs})

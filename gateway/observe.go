@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"strings"
 
 	"unistore/byterange"
 	"unistore/cache"
 	"unistore/prefetch"
 	"unistore/s3api"
+	"unistore/upstream"
 )
 
 // observe tells the prefetcher of a read that is about to begin. nil: it is not to know.
@@ -27,6 +29,9 @@ func (s *service) observe(x *exchange, t target, op s3api.GetObject, l learned, 
 	return s.ahead.Observe(prefetch.Read{
 		Target: of,
 		Range:  rng, Open: from || op.Range.IsAll(), Query: x.query, Hint: x.hints,
+		Sibling: func(ctx context.Context, key string) (prefetch.Target, error) {
+			return s.prefetchTarget(upstream.Background(ctx), t, t.clientKey(key))
+		},
 		Quiet:   s.queries.Ready(x.query),
 		Columns: columns && (tail || rng.End() == l.attrs.Size),
 	})

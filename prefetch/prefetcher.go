@@ -31,6 +31,7 @@ const (
 // Filler fills ranges into the cache; *cache.Cache is one.
 type Filler interface {
 	Prefetch(ctx context.Context, req cache.PrefetchRequest) (cache.PrefetchResult, error)
+	Fetched(ctx context.Context, req cache.PrefetchRequest) ([]byte, error)
 }
 
 // Config sets a Prefetcher up. All of it is required but Throttled, Log, Now.
@@ -63,6 +64,7 @@ type Prefetcher struct {
 		sched   *scheduler
 		ticking bool
 		small   int // calls of Go
+		columnar
 	}
 }
 
@@ -83,7 +85,8 @@ type stream struct {
 	most     int // readers side by side, lately
 	used     time.Time
 	place    *list.Element
-	maxWin   int64 // that a hint has named; 0
+	maxWin   int64       // that a hint has named; 0
+	file     *columnFile // nil: it is not one in columns, or not known yet
 }
 
 // New returns a Prefetcher. Close it.
@@ -101,6 +104,7 @@ func New(cfg Config) *Prefetcher {
 	p.mu.streams = map[streamKey]*stream{}
 	p.mu.recent = list.New()
 	p.mu.sched = newScheduler(cfg.Budget)
+	p.mu.columnar = newColumnar()
 	return p
 }
 
@@ -128,6 +132,8 @@ type Read struct {
 	Hint   Hint
 	// Columns: the object is one of columns, whose begin is not the begin of a scan.
 	Columns bool
+	// Sibling finds the object at an upstream's key beside the one that is read. nil: nothing is fetched beside it.
+	Sibling func(ctx context.Context, key string) (Target, error)
 	// Quiet: the read is observed, and nothing is fetched ahead of it: its query has registered what it needs.
 	Quiet bool
 }
@@ -164,6 +170,11 @@ func (p *Prefetcher) Observe(r Read) *Observation {
 	s.detector.Hint(r.Hint)
 	s.maxWin = max(s.maxWin, r.Hint.Window)
 	wants := s.detector.Read(Access{Off: r.Range.Off, Len: r.Range.Len, Open: o.open, At: now}, p.planLocked(s, now))
+	if IsColumnar(r.Target.Key.Key) && r.Hint.Access != HintRandom && r.Hint.Access != HintOnce {
+		if chunks, ok := p.columnsLocked(s, r, now); ok {
+			wants = append(clip(wants, s.file.layout, r.Range), chunks...)
+		}
+	}
 	if !r.Quiet {
 		for _, w := range wants {
 			p.mu.sched.add(&Job{Target: r.Target, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s})
@@ -285,8 +296,13 @@ func (p *Prefetcher) Go(fn func(ctx context.Context)) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.goLocked(fn)
+}
+
+// goLocked is Go; it reports whether fn runs.
+func (p *Prefetcher) goLocked(fn func(ctx context.Context)) bool {
 	if p.mu.closed || p.mu.small == maxSmall {
-		return
+		return false
 	}
 	p.mu.small++
 	p.jobs.Go(func() {
@@ -295,6 +311,7 @@ func (p *Prefetcher) Go(fn func(ctx context.Context)) {
 		defer p.mu.Unlock()
 		p.mu.small--
 	})
+	return true
 }
 
 // CancelQuery drops what is queued for a query and cancels what is under way and nobody waits for.

@@ -51,6 +51,8 @@ func (f *filler) Prefetch(ctx context.Context, req cache.PrefetchRequest) (cache
 	return cache.PrefetchResult{Fetched: req.Range.Len}, f.fail
 }
 
+func (f *filler) Fetched(context.Context, cache.PrefetchRequest) ([]byte, error) { return nil, errSlow }
+
 func (f *filler) counts() (asked, ended int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

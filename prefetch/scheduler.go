@@ -162,13 +162,14 @@ func (s *scheduler) next(now time.Time) *Job {
 func (s *scheduler) nextOf(class Class, now time.Time) *Job {
 	var best *Job
 	var owner *share
-	for _, q := range s.queries {
-		if len(q.queues[class]) == 0 || owner != nil && q.got >= owner.got {
+	ownerName := ""
+	for name, q := range s.queries {
+		if len(q.queues[class]) == 0 || owner != nil && (q.got > owner.got || q.got == owner.got && name > ownerName) {
 			continue
 		}
 		for _, j := range q.queues[class] {
 			if s.admits(j, now) {
-				best, owner = j, q
+				best, owner, ownerName = j, q, name
 				break
 			}
 			if j.Class == ClassSequential {

@@ -1,0 +1,132 @@
+package prefetch
+
+import (
+	"slices"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/columns"
+)
+
+// chunkGap: chunks with a gap up to this between them are fetched by one request (bytes).
+const chunkGap = 64 << 10
+
+// columnUse is which columns one query reads of files with one schema in one directory. Guarded by Prefetcher.mu.
+type columnUse struct {
+	reads   map[int]int // by column: in how many row groups it was read
+	most    int         // the largest of reads
+	seen    int64       // bytes of the chunks that were read
+	pending int64       // bytes of chunks that are wanted and were not read yet
+}
+
+// wants reports whether the query reads a column about as often as it reads any.
+func (u *columnUse) wants(column int) bool { return u.reads[column] > 0 && 2*u.reads[column] >= u.most }
+
+// columnFile is what one query has read, and what is wanted for it, of one version in columns.
+type columnFile struct {
+	layout *columns.Layout
+	read   map[chunkID]bool
+	wanted map[chunkID]bool
+	last   int // the row group that was read last
+	skips  int // how often row groups were left out
+}
+
+type chunkID struct{ group, column int }
+
+func newColumnFile(l *columns.Layout) *columnFile {
+	return &columnFile{layout: l, read: map[chunkID]bool{}, wanted: map[chunkID]bool{}}
+}
+
+// touch takes in a read of [off, off+n). Not ok: it was no column's.
+func (f *columnFile) touch(off, n int64, u *columnUse) (group int, ok bool) {
+	group, list := f.layout.Touched(off, n)
+	if len(list) == 0 {
+		return 0, false
+	}
+	if group > f.last+1 {
+		f.skips++
+	}
+	f.last = group
+	for _, c := range list {
+		id := chunkID{group, c}
+		if f.read[id] {
+			continue
+		}
+		f.read[id] = true
+		u.reads[c]++
+		u.most = max(u.most, u.reads[c])
+		u.seen += f.layout.Groups[group][c].Len
+		if f.wanted[id] {
+			u.pending -= f.layout.Groups[group][c].Len
+		}
+	}
+	return group, true
+}
+
+// ahead wants the columns of u in the row groups from on, as far as budget bytes reach, and returns what is left of these. A
+// reader that leaves row groups out is not run ahead of: only what is left of the one it is in is wanted.
+func (f *columnFile) ahead(u *columnUse, from int, budget int64) (out []Want, left int64) {
+	end := len(f.layout.Groups)
+	if f.skips >= 2 {
+		end = min(end, from+1)
+		budget = min(budget, f.groupBytes(from))
+	}
+	for g := from; g < end && budget > 0; g++ {
+		var chunks []columns.Chunk
+		for c, chunk := range f.layout.Groups[g] {
+			id := chunkID{g, c}
+			if !u.wants(c) || f.read[id] || f.wanted[id] || chunk.Len == 0 || chunk.Len > budget {
+				continue
+			}
+			f.wanted[id] = true
+			u.pending += chunk.Len
+			budget -= chunk.Len
+			chunks = append(chunks, chunk)
+		}
+		out = append(out, merged(chunks)...)
+	}
+	return out, budget
+}
+
+// groupBytes is the length of all chunks of a row group.
+func (f *columnFile) groupBytes(g int) (n int64) {
+	if g < len(f.layout.Groups) {
+		for _, c := range f.layout.Groups[g] {
+			n += c.Len
+		}
+	}
+	return n
+}
+
+// merged makes as few ranges as possible of chunks.
+func merged(chunks []columns.Chunk) (out []Want) {
+	slices.SortFunc(chunks, func(a, b columns.Chunk) int {
+		switch {
+		case a.Off < b.Off:
+			return -1
+		case a.Off > b.Off:
+			return 1
+		}
+		return 0
+	})
+	for _, c := range chunks {
+		if n := len(out); n > 0 && c.Off <= out[n-1].Range.End()+chunkGap {
+			out[n-1].Range.Len = max(out[n-1].Range.End(), c.End()) - out[n-1].Range.Off
+			continue
+		}
+		out = append(out, Want{byterange.Range{Off: c.Off, Len: c.Len}, cache.CauseColumnar})
+	}
+	return out
+}
+
+// pieces cuts wants into requests of at most run bytes.
+func pieces(wants []Want, run int64) (out []Want) {
+	for _, w := range wants {
+		for r := w.Range; !r.Empty(); {
+			n := min(r.Len, run)
+			out = append(out, Want{byterange.Range{Off: r.Off, Len: n}, w.Cause})
+			r = byterange.Range{Off: r.Off + n, Len: r.Len - n}
+		}
+	}
+	return out
+}

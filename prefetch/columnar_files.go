@@ -1,0 +1,248 @@
+package prefetch
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/columns"
+)
+
+// The bounds of what is known of files in columns.
+const (
+	firstTail   = 512 << 10 // of a file that is seen for the first time: nearly every footer is shorter
+	maxLayouts  = 512
+	maxUses     = 1024
+	maxDirs     = 256
+	maxDirKeys  = 10_000
+	maxSiblings = 4 // files ahead of the one that is read
+)
+
+// columnar is what is known of files in columns. Guarded by Prefetcher.mu.
+type columnar struct {
+	layouts map[versionKey]*layoutEntry
+	uses    map[useKey]*useEntry
+	dirs    map[dirKey][]string // keys of a listing, ascending
+}
+
+type versionKey struct {
+	key  cache.Key
+	etag string
+}
+
+type dirKey struct{ upstream, bucket, dir string }
+
+type useKey struct {
+	query  string
+	dir    dirKey
+	schema uint64
+}
+
+// layoutEntry is a layout, or the attempt to get it: nil with ended when the file is none that we can read.
+type layoutEntry struct {
+	layout *columns.Layout
+	ended  bool
+	used   time.Time
+}
+
+type useEntry struct {
+	columnUse
+	visited map[string]bool // files that were prepared ahead
+	used    time.Time
+}
+
+func newColumnar() columnar {
+	return columnar{layouts: map[versionKey]*layoutEntry{}, uses: map[useKey]*useEntry{}, dirs: map[dirKey][]string{}}
+}
+
+// IsColumnar reports whether a key is that of a file in columns whose footer we can read, by its name.
+func IsColumnar(key string) bool { return strings.HasSuffix(key, ".parquet") }
+
+func dirOf(k cache.Key) dirKey { return dirKey{k.Upstream, k.Bucket, path.Dir(k.Key)} }
+
+// Listed takes in keys of a listing, which tells what files are beside each other.
+func (p *Prefetcher) Listed(upstream, bucket string, keys []string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range keys {
+		if !IsColumnar(key) {
+			continue
+		}
+		d := dirOf(cache.Key{Upstream: upstream, Bucket: bucket, Key: key})
+		list, known := p.mu.columnar.dirs[d]
+		if !known && len(p.mu.columnar.dirs) >= maxDirs {
+			for old := range p.mu.columnar.dirs { // any: a listing comes before each query
+				delete(p.mu.columnar.dirs, old)
+				break
+			}
+		}
+		if i, found := slices.BinarySearch(list, key); !found && len(list) < maxDirKeys {
+			p.mu.columnar.dirs[d] = slices.Insert(list, i, key)
+		}
+	}
+}
+
+// layoutLocked returns the layout of a version, or nil while it is not known; then it is being found out, or it never will be.
+func (p *Prefetcher) layoutLocked(t Target, now time.Time) *columns.Layout {
+	id := versionKey{t.Key, t.ETag}
+	e := p.mu.columnar.layouts[id]
+	if e == nil {
+		if len(p.mu.columnar.layouts) >= maxLayouts {
+			dropOldest(p.mu.columnar.layouts, func(e *layoutEntry) time.Time { return e.used })
+		}
+		e = &layoutEntry{}
+		p.mu.columnar.layouts[id] = e
+		if !p.goLocked(func(ctx context.Context) {
+			l := p.loadLayout(ctx, t)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			e.layout, e.ended = l, true
+		}) {
+			delete(p.mu.columnar.layouts, id)
+		}
+	}
+	e.used = now
+	return e.layout
+}
+
+// dropOldest takes the entry with the least time out of m.
+func dropOldest[K comparable, V any](m map[K]V, at func(V) time.Time) {
+	var oldest K
+	var when time.Time
+	for k, v := range m {
+		if t := at(v); when.IsZero() || t.Before(when) {
+			oldest, when = k, t
+		}
+	}
+	delete(m, oldest)
+}
+
+// loadLayout fetches the end of a file into the cache and reads it. nil: it is none that we can read, or could not be fetched.
+func (p *Prefetcher) loadLayout(ctx context.Context, t Target) *columns.Layout {
+	n := min(t.Size, firstTail)
+	for range 2 {
+		tail, err := p.cfg.Cache.Fetched(ctx, cache.PrefetchRequest{
+			Key: t.Key, Attrs: t.attrs(), Range: byterange.Range{Off: t.Size - n, Len: n}, Fetch: t.Fetch, Cause: cache.CauseColumnar,
+		})
+		if err != nil {
+			p.cfg.Log.Debug().Err(err).Msg("a footer could not be fetched; nobody waits for it")
+			return nil
+		}
+		need, err := columns.FooterLength(tail)
+		if err != nil || need > t.Size {
+			return nil
+		}
+		if need <= n {
+			l, err := columns.Parse(tail, t.Size)
+			if err != nil {
+				return nil
+			}
+			return l
+		}
+		n = need
+	}
+	return nil
+}
+
+// columnsLocked takes in a read of a file in columns and returns what to fetch ahead of it in that file. Not ok: nothing is
+// known of its columns.
+func (p *Prefetcher) columnsLocked(s *stream, r Read, now time.Time) (wants []Want, ok bool) {
+	l := p.layoutLocked(r.Target, now)
+	if l == nil {
+		return nil, false
+	}
+	if s.file == nil {
+		s.file = newColumnFile(l)
+	}
+	s.detector.Columnar()
+	u := p.useLocked(useKey{r.Query, dirOf(r.Target.Key), l.Schema}, now)
+	group, ok := s.file.touch(r.Range.Off, r.Range.Len, &u.columnUse)
+	if !ok {
+		return nil, true
+	}
+	pace := p.paceLocked(s, now)
+	budget := min(pace.Max, rampNext*u.seen) - u.pending
+	wants, budget = s.file.ahead(&u.columnUse, group, budget)
+	if budget > 0 && r.Sibling != nil && s.file.skips < 2 {
+		p.siblingsLocked(u, r)
+	}
+	return pieces(wants, pace.Run), true
+}
+
+func (p *Prefetcher) useLocked(id useKey, now time.Time) *useEntry {
+	u := p.mu.columnar.uses[id]
+	if u == nil || now.Sub(u.used) > streamIdle {
+		if len(p.mu.columnar.uses) >= maxUses {
+			dropOldest(p.mu.columnar.uses, func(u *useEntry) time.Time { return u.used })
+		}
+		u = &useEntry{columnUse: columnUse{reads: map[int]int{}}, visited: map[string]bool{}}
+		p.mu.columnar.uses[id] = u
+	}
+	u.used = now
+	return u
+}
+
+// siblingsLocked prepares the next files beside the one that is read.
+func (p *Prefetcher) siblingsLocked(u *useEntry, r Read) {
+	list := p.mu.columnar.dirs[dirOf(r.Target.Key)]
+	at, _ := slices.BinarySearch(list, r.Target.Key.Key)
+	u.visited[r.Target.Key.Key] = true
+	for _, key := range list[min(at+1, len(list)):min(at+1+maxSiblings, len(list))] {
+		if u.visited[key] {
+			continue
+		}
+		if p.goLocked(func(ctx context.Context) { p.prepare(ctx, u, r, key) }) {
+			u.visited[key] = true
+		}
+	}
+}
+
+// prepare fetches the footer of the file at key, which is beside the one that r reads, and the columns that the query reads.
+func (p *Prefetcher) prepare(ctx context.Context, u *useEntry, r Read, key string) {
+	t, err := r.Sibling(ctx, key)
+	if err != nil || t.Size == 0 {
+		return
+	}
+	l := p.loadLayout(ctx, t)
+	if l == nil {
+		return
+	}
+	now := p.cfg.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.closed {
+		return
+	}
+	p.mu.columnar.layouts[versionKey{t.Key, t.ETag}] = &layoutEntry{layout: l, ended: true, used: now}
+	s := p.streamLocked(Read{Target: t, Query: r.Query}, now)
+	if s.file == nil {
+		s.file = newColumnFile(l)
+	}
+	if p.mu.columnar.uses[useKey{r.Query, dirOf(t.Key), l.Schema}] != u {
+		return // another schema, or too late
+	}
+	pace := p.paceLocked(s, now)
+	wants, _ := s.file.ahead(&u.columnUse, 0, min(pace.Max, rampNext*u.seen)-u.pending)
+	for _, w := range pieces(wants, pace.Run) {
+		p.mu.sched.add(&Job{Target: t, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s})
+	}
+	p.pumpLocked(now)
+}
+
+// clip keeps what is wanted of a way through a column inside it.
+func clip(wants []Want, l *columns.Layout, r byterange.Range) (out []Want) {
+	end := l.ChunkEnd(r.End() - 1)
+	for _, w := range wants {
+		if n := min(w.Range.End(), end) - w.Range.Off; n > 0 {
+			out = append(out, Want{byterange.Range{Off: w.Range.Off, Len: n}, w.Cause})
+		}
+	}
+	return out
+}

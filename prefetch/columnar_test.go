@@ -1,0 +1,107 @@
+package prefetch
+
+import (
+	"testing"
+
+	"unistore/byterange"
+	"unistore/columns"
+)
+
+// grid is a layout of groups row groups with columns chunks of 1 MiB each.
+func grid(groups, cols int) *columns.Layout {
+	l := &columns.Layout{Schema: 7}
+	at := int64(4)
+	for range groups {
+		var chunks []columns.Chunk
+		for range cols {
+			chunks = append(chunks, columns.Chunk{Off: at, Len: mib})
+			at += mib
+		}
+		l.Groups = append(l.Groups, chunks)
+	}
+	return l
+}
+
+func TestColumnsAreLearned(t *testing.T) {
+	l := grid(5, 50)
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	read := func(group, column int) {
+		t.Helper()
+		c := l.Groups[group][column]
+		if g, ok := f.touch(c.Off, c.Len, u); !ok || g != group {
+			t.Fatalf("group %d, %v", g, ok)
+		}
+	}
+	ahead := func(from int, budget int64) string {
+		out, _ := f.ahead(u, from, budget)
+		return show(out)
+	}
+	at := func(group, column int) string { return inUnits(l.Groups[group][column].Off) }
+	read(0, 3)
+	if got, want := ahead(0, 2*mib), "col:"+at(1, 3)+"+1M col:"+at(2, 3)+"+1M"; got != want {
+		t.Errorf("after one column: %q, want %q", got, want)
+	}
+	read(0, 4)
+	if got, want := ahead(0, 2*mib), "col:"+at(1, 4)+"+1M col:"+at(2, 4)+"+1M"; got != want {
+		t.Errorf("after two: %q, want %q", got, want)
+	}
+	if u.pending != 4*mib {
+		t.Errorf("%d bytes pending", u.pending)
+	}
+	read(1, 3)
+	if u.pending != 3*mib {
+		t.Errorf("%d bytes pending after one was read", u.pending)
+	}
+	if got, want := ahead(1, 100*mib), "col:"+at(3, 3)+"+2M col:"+at(4, 3)+"+2M"; got != want {
+		t.Errorf("the rest: %q, want %q", got, want)
+	}
+	if got := ahead(1, 100*mib); got != "" {
+		t.Errorf("twice: %q", got)
+	}
+
+	// Another file with the same columns: all that is known of them at once.
+	other := newColumnFile(l)
+	out, left := other.ahead(u, 0, 3*mib)
+	if got, want := show(out), "col:"+at(0, 3)+"+2M col:"+at(1, 3)+"+1M"; got != want || left != 0 {
+		t.Errorf("beside it: %q, %d left", got, left)
+	}
+}
+
+// A column that was read once is not wanted for ever.
+func TestRareColumnsAreForgotten(t *testing.T) {
+	l := grid(10, 4)
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f.touch(l.Groups[0][0].Off, mib, u)
+	for g := range 4 {
+		f.touch(l.Groups[g][2].Off, mib, u)
+	}
+	if u.wants(0) || !u.wants(2) || u.wants(1) {
+		t.Errorf("%+v", u.reads)
+	}
+}
+
+// Who leaves row groups out gets only what he is at.
+func TestSkippedRowGroups(t *testing.T) {
+	l := grid(20, 3)
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	for _, g := range []int{0, 5, 10} {
+		for c := range 2 {
+			f.touch(l.Groups[g][c].Off, mib, u)
+		}
+	}
+	f.touch(l.Groups[15][0].Off, mib, u)
+	if out, _ := f.ahead(u, 15, 100*mib); show(out) != "col:"+inUnits(l.Groups[15][1].Off)+"+1M" {
+		t.Errorf("%q", show(out))
+	}
+}
+
+func TestClip(t *testing.T) {
+	l := grid(1, 3)
+	wants := []Want{{Range: l2r(l.Groups[0][0].Off+mib/2, mib)}, {Range: l2r(l.Groups[0][1].Off, mib)}}
+	got := clip(wants, l, l2r(4, mib/2))
+	if len(got) != 1 || got[0].Range != l2r(4+mib/2, mib/2) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func l2r(off, n int64) byterange.Range { return byterange.Range{Off: off, Len: n} }
