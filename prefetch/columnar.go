@@ -11,13 +11,19 @@ import (
 // chunkGap: chunks with a gap up to this between them are fetched by one request (bytes).
 const chunkGap = 64 << 10
 
-// columnUse is which columns one query reads of files with one schema in one directory. Guarded by Prefetcher.mu.
+// columnUse is which columns one query reads of files with one schema in one directory. What has no name of its own comes
+// again with other columns, or for the same ones: a new pass begins then, which knows nothing. Guarded by Prefetcher.mu.
 type columnUse struct {
+	pass    int
+	groups  int         // row groups that were read
 	reads   map[int]int // by column: in how many row groups it was read
 	most    int         // the largest of reads
 	seen    int64       // bytes of the chunks that were read
 	pending int64       // bytes of chunks that are wanted and were not read yet
 }
+
+// restart begins a new pass.
+func (u *columnUse) restart() { *u = columnUse{pass: u.pass + 1, reads: map[int]int{}} }
 
 // wants reports whether the query reads a column about as often as it reads any.
 func (u *columnUse) wants(column int) bool { return u.reads[column] > 0 && 2*u.reads[column] >= u.most }
@@ -27,14 +33,33 @@ type columnFile struct {
 	layout *columns.Layout
 	read   map[chunkID]bool
 	wanted map[chunkID]bool
-	last   int // the row group that was read last
-	skips  int // how often row groups were left out
+	groups map[int]bool // that were read
+	last   int          // the row group that was read last
+	skips  int          // how often row groups were left out
+	pass   int          // of the columnUse; what was before it does not count
 }
 
 type chunkID struct{ group, column int }
 
 func newColumnFile(l *columns.Layout) *columnFile {
-	return &columnFile{layout: l, read: map[chunkID]bool{}, wanted: map[chunkID]bool{}}
+	f := &columnFile{layout: l}
+	f.follow(0)
+	return f
+}
+
+// follow forgets what was read and wanted before pass.
+func (f *columnFile) follow(pass int) {
+	if f.read == nil || f.pass != pass {
+		*f = columnFile{layout: f.layout, read: map[chunkID]bool{}, wanted: map[chunkID]bool{}, groups: map[int]bool{}, pass: pass}
+	}
+}
+
+// anew reports whether a read of columns from off on shows that a new pass has begun: a chunk from its beginning once more, or a
+// column that was not among those of several row groups.
+func (f *columnFile) anew(group int, list []int, off int64, u *columnUse) bool {
+	return slices.ContainsFunc(list, func(c int) bool {
+		return f.read[chunkID{group, c}] && off <= f.layout.Groups[group][c].Off || u.reads[c] == 0 && u.groups >= 2
+	})
 }
 
 // touch takes in a read of [off, off+n). Not ok: it was no column's.
@@ -43,10 +68,19 @@ func (f *columnFile) touch(off, n int64, u *columnUse) (group int, ok bool) {
 	if len(list) == 0 {
 		return 0, false
 	}
-	if group > f.last+1 {
+	f.follow(u.pass)
+	if f.anew(group, list, off, u) {
+		u.restart()
+		f.follow(u.pass)
+	}
+	if len(f.groups) > 0 && group > f.last+1 {
 		f.skips++
 	}
 	f.last = group
+	if !f.groups[group] {
+		f.groups[group] = true
+		u.groups++
+	}
 	for _, c := range list {
 		id := chunkID{group, c}
 		if f.read[id] {
@@ -66,6 +100,7 @@ func (f *columnFile) touch(off, n int64, u *columnUse) (group int, ok bool) {
 // ahead wants the columns of u in the row groups from on, as far as budget bytes reach, and returns what is left of these. A
 // reader that leaves row groups out is not run ahead of: only what is left of the one it is in is wanted.
 func (f *columnFile) ahead(u *columnUse, from int, budget int64) (out []Want, left int64) {
+	f.follow(u.pass)
 	end := len(f.layout.Groups)
 	if f.skips >= 2 {
 		end = min(end, from+1)

@@ -163,7 +163,11 @@ func (p *Prefetcher) columnsLocked(s *stream, r Read, now time.Time) (wants []Wa
 	}
 	s.detector.Columnar()
 	u := p.useLocked(useKey{r.Query, dirOf(r.Target.Key), l.Schema}, now)
+	pass := u.pass
 	group, ok := s.file.touch(r.Range.Off, r.Range.Len, &u.columnUse)
+	if u.pass != pass {
+		clear(u.visited)
+	}
 	if !ok {
 		return nil, true
 	}

@@ -67,6 +67,33 @@ func TestColumnsAreLearned(t *testing.T) {
 	}
 }
 
+// The same access key's next query: other columns, or the same again.
+func TestNextQueryIsLearnedAnew(t *testing.T) {
+	l := grid(4, 4)
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	for g := range 4 {
+		f.touch(l.Groups[g][1].Off, mib, u)
+	}
+	f.touch(l.Groups[0][3].Off, mib, u)
+	if u.pass != 1 || u.wants(1) || !u.wants(3) {
+		t.Errorf("other columns: %+v", u)
+	}
+	if out, _ := f.ahead(u, 0, 10*mib); len(out) != 3 {
+		t.Errorf("%s", show(out))
+	}
+	for g := 1; g < 4; g++ {
+		f.touch(l.Groups[g][3].Off, mib/2, u)
+		f.touch(l.Groups[g][3].Off+mib/2, mib/2, u) // the rest of it
+	}
+	if u.pass != 1 || u.pending != 0 {
+		t.Errorf("in two pieces: %+v", u)
+	}
+	f.touch(l.Groups[0][3].Off, mib, u)
+	if out, _ := f.ahead(u, 0, 10*mib); u.pass != 2 || len(out) != 3 {
+		t.Errorf("once more: %+v, %s", u, show(out))
+	}
+}
+
 // A column that was read once is not wanted for ever.
 func TestRareColumnsAreForgotten(t *testing.T) {
 	l := grid(10, 4)
