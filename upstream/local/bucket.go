@@ -69,7 +69,7 @@ func (b *Backend) CreateBucket(ctx context.Context, name string) error {
 	if !validBucket(name) {
 		return upstream.Errorf(upstream.Invalid, op, "%q cannot be a bucket", name)
 	}
-	unlock, err := b.names.lock(ctx, name)
+	unlock, err := b.names.Lock(ctx, name)
 	if err != nil {
 		return fail(op, err)
 	}
@@ -98,7 +98,7 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 		return err
 	}
 	defer k.close()
-	unlock, err := b.names.lock(ctx, name)
+	unlock, err := b.names.Lock(ctx, name)
 	if err != nil {
 		return fail(op, err)
 	}

@@ -20,7 +20,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 	if err := b.writable(ctx, op); err != nil {
 		return object.Attrs{}, err
 	}
-	unlock, err := b.names.lock(ctx, up.ID) // one end for each upload
+	unlock, err := b.names.Lock(ctx, up.ID) // one end for each upload
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
@@ -57,7 +57,8 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 }
 
 // plan returns the parts of the object to be, and its record.
-func (b *Backend) plan(op string, up upstream.Upload, state *uploadState, req upstream.CompleteRequest) ([]upstream.Part, *record, error) {
+func (b *Backend) plan(op string, up upstream.Upload, state *semantics.UploadRecord, req upstream.CompleteRequest) (
+	[]upstream.Part, *semantics.Record, error) {
 	parts, err := semantics.SelectParts(op, req, b.Limits().MinPart, func(number int) (upstream.Part, bool, error) {
 		f, p, err := b.openPart(up, number)
 		if f == nil || err != nil {
@@ -68,21 +69,8 @@ func (b *Backend) plan(op string, up upstream.Upload, state *uploadState, req up
 	if err != nil {
 		return nil, nil, err
 	}
-	checksums, err := semantics.Checksums(op, state.request(), parts, req.Checksum)
-	if err != nil {
-		return nil, nil, err
-	}
-	etag, err := semantics.MultipartETag(parts)
-	if err != nil {
-		return nil, nil, err
-	}
-	sizes := make([]int64, len(parts))
-	for i, p := range parts {
-		sizes[i] = p.Size
-	}
-	return parts, &record{
-		ETag: etag, Headers: state.Headers, Checksums: sumsOf(checksums), Parts: runs(sizes), StorageClass: state.StorageClass,
-	}, nil
+	r, err := semantics.PlanObject(op, state, parts, req)
+	return parts, r, err
 }
 
 // appendPart copies a part to the end of dst. Should another have taken its number since the plan was

@@ -19,7 +19,7 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 		return object.Attrs{}, err
 	}
 	defer func() { _ = src.Close() }()
-	if err := semantics.CheckCopy(op, dst, req, b.Limits().MaxCopy, src.stamp.size); err != nil {
+	if err := semantics.CheckCopy(op, dst, req, b.Limits().MaxCopy, src.stamp.Size); err != nil {
 		return object.Attrs{}, err
 	}
 	k, tmp, err := b.begin(ctx, op, dst)
@@ -32,7 +32,7 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 	r.Checksums = slices.Clone(r.Checksums)
 	r.StorageClass = req.StorageClass
 	if req.Replace {
-		r.Headers = headersOf(req.Headers)
+		r.Headers = semantics.KeepHeaders(req.Headers)
 	}
 	if err := src.copyTo(ctx, op, tmp, &r); err != nil {
 		return object.Attrs{}, fail(op, err)
@@ -42,14 +42,14 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 
 // copyTo copies all bytes of f. A synthesised ETag says nothing of another file, so then the copy gets
 // its own.
-func (f *file) copyTo(ctx context.Context, op string, tmp *staged, r *record) error {
+func (f *file) copyTo(ctx context.Context, op string, tmp *staged, r *semantics.Record) error {
 	if f.foreign {
-		body := f.body(ctx, byterange.Range{Len: f.stamp.size})
-		got, err := semantics.Ingest(ctx, op, tmp.f, semantics.Body{Reader: body, Size: f.stamp.size})
+		body := f.body(ctx, byterange.Range{Len: f.stamp.Size})
+		got, err := semantics.Ingest(ctx, op, tmp.f, semantics.Body{Reader: body, Size: f.stamp.Size})
 		r.ETag = got.ETag
 		return err
 	}
-	if err := copyBytes(ctx, op, tmp.f, f.File, f.stamp.size); err != nil {
+	if err := copyBytes(ctx, op, tmp.f, f.File, f.stamp.Size); err != nil {
 		return err
 	}
 	return unchanged(f.File, f.stamp)
@@ -78,7 +78,7 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 		return upstream.Part{}, err
 	}
 	defer func() { _ = src.Close() }()
-	r, err := semantics.CopyRange(op, req.Range, src.stamp.size)
+	r, err := semantics.CopyRange(op, req.Range, src.stamp.Size)
 	if err != nil {
 		return upstream.Part{}, err
 	}

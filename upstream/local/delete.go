@@ -66,7 +66,7 @@ func (b *Backend) delete(ctx context.Context, op string, k *bucket, key string, 
 	if err := semantics.CheckVersion(op, opts.VersionID); err != nil {
 		return nil, false, err
 	}
-	unlock, err := b.keys.lock(ctx, k.name+"/"+key)
+	unlock, err := b.keys.Lock(ctx, k.name+"/"+key)
 	if err != nil {
 		return nil, false, fail(op, err)
 	}

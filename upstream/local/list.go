@@ -131,7 +131,7 @@ func (w *walk) unreadable(dir *os.File, e entry, key string) error {
 		return nil
 	}
 	if err == nil {
-		w.page.Add(key, synthesised(key, stampOf(&st)).attrs(stampOf(&st)))
+		w.page.Add(key, attrsOf(semantics.ForeignRecord(key, stampOf(&st)), stampOf(&st)))
 	}
 	return err
 }

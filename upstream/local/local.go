@@ -27,10 +27,10 @@ type Backend struct {
 	log    zerolog.Logger
 	limits upstream.Limits
 	root   *os.Root
-	top    *os.File // opened root
-	area   *area    // nil when the root is read-only
-	keys   *locks   // by bucket/key: who changes the object
-	names  *locks   // by bucket, and by upload id: who makes or ends it
+	top    *os.File         // opened root
+	area   *area            // nil when the root is read-only
+	keys   *semantics.Locks // by bucket/key: who changes the object
+	names  *semantics.Locks // by bucket, and by upload id: who makes or ends it
 	create func(name string) (*os.File, error)
 	xattrs bool // use extended attributes where they work
 	name   string
@@ -69,7 +69,7 @@ func New(cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fail(op, errors.Join(err, root.Close()))
 	}
-	b := &Backend{log: cfg.Log, limits: limitsOf(cfg), root: root, top: top, keys: newLocks(), names: newLocks(), xattrs: true}
+	b := &Backend{log: cfg.Log, limits: limitsOf(cfg), root: root, top: top, keys: semantics.NewLocks(), names: semantics.NewLocks(), xattrs: true}
 	a, swept, err := openArea(root)
 	switch {
 	case err != nil && codeOf(err) == upstream.Access:

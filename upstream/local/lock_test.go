@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/semantics"
 )
 
 // blocked checks that a call waits for what the test holds, and gives up when its context ends.
@@ -22,9 +23,9 @@ func blocked(t *testing.T, name string, call func(ctx context.Context) error) {
 	}
 }
 
-func hold(t *testing.T, l *locks, name string) {
+func hold(t *testing.T, l *semantics.Locks, name string) {
 	t.Helper()
-	unlock, err := l.lock(t.Context(), name)
+	unlock, err := l.Lock(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,23 +92,6 @@ func TestListWaitsForMoves(t *testing.T) {
 	b.asides.running.Add(-1)
 	if got := list(t, b); got != "k" {
 		t.Errorf("listed: %s", got)
-	}
-}
-
-func TestLocksLeaveNothing(t *testing.T) {
-	l := newLocks()
-	unlock, err := l.lock(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.lock(ctx, "a"); err == nil {
-		t.Error("locked twice")
-	}
-	unlock()
-	if n := len(l.mu.held); n != 0 {
-		t.Errorf("%d locks are left", n)
 	}
 }
 

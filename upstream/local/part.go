@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"unistore/upstream"
+	"unistore/upstream/internal/semantics"
 )
 
 // A part is one file: its bytes, a trailer in JSON, the length of the trailer (4 bytes, big endian),
@@ -21,20 +22,12 @@ const (
 	maxTrailer = 64 << 10
 )
 
-// trailer is what is known of a part, on disk until its upload ends.
-type trailer struct {
-	Number    int    `json:"number"`
-	Size      int64  `json:"size"`
-	ETag      string `json:"etag"`
-	Checksums []sum  `json:"sums,omitempty"`
-}
-
 // errPart says that a file is no part.
 var errPart = errors.New("the file of a part is damaged")
 
 // writeTrailer ends the file of a part. The file is at its end.
 func writeTrailer(f *os.File, p upstream.Part) error {
-	data, err := json.Marshal(trailer{p.Number, p.Size, p.ETag, sumsOf(p.Checksums)})
+	data, err := json.Marshal(semantics.KeepPart(p))
 	if err != nil {
 		return err
 	}
@@ -58,15 +51,12 @@ func readTrailer(f *os.File) (upstream.Part, error) {
 	if string(tail[4:]) != partMagic || n > maxTrailer || start < 0 {
 		return upstream.Part{}, errPart
 	}
-	var t trailer
+	var t semantics.PartRecord
 	if err := json.NewDecoder(io.NewSectionReader(f, start, n)).Decode(&t); err != nil {
 		return upstream.Part{}, errors.Join(errPart, err)
 	}
 	if t.Size != start {
 		return upstream.Part{}, errPart
 	}
-	return upstream.Part{
-		Number: t.Number, Size: t.Size, ETag: t.ETag, Checksums: checksumsOf(t.Checksums),
-		ModTime: info.ModTime().UTC().Truncate(time.Millisecond),
-	}, nil
+	return t.Part(info.ModTime().UTC().Truncate(time.Millisecond)), nil
 }

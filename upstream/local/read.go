@@ -18,9 +18,9 @@ import (
 // file is an open object: one version of it, whatever happens to its name.
 type file struct {
 	*os.File
-	stamp  stamp
+	stamp  semantics.Stamp
 	name   string // in its directory: keyPath.plain or aside
-	record *record
+	record *semantics.Record
 	// foreign: the record is synthesised, since another program has written the file.
 	foreign bool
 }
@@ -66,7 +66,7 @@ const maxLooks = 10
 // A file without a valid record may be another program's, or may have been replaced, and its sidecar
 // removed, since it was opened. The name tells: if it still leads to the same version, it is the former.
 func (b *Backend) findIn(k *bucket, in *spot, p keyPath, key string) (*file, error) {
-	var last stamp
+	var last semantics.Stamp
 	for try := 1; ; try++ {
 		f, err := openEither(in, p)
 		if err != nil || f == nil {
@@ -74,7 +74,7 @@ func (b *Backend) findIn(k *bucket, in *spot, p keyPath, key string) (*file, err
 		}
 		f.record, err = b.readRecord(f.File, k, key, f.stamp)
 		if err == nil && f.record == nil && (f.stamp == last || try == maxLooks) {
-			f.record, f.foreign = synthesised(key, f.stamp), true
+			f.record, f.foreign = semantics.ForeignRecord(key, f.stamp), true
 		}
 		if err == nil && f.record != nil {
 			return f, nil
@@ -154,7 +154,7 @@ func (b *Backend) openVersion(ctx context.Context, op string, loc upstream.Loc, 
 
 // attrs returns the attributes for a caller.
 func (f *file) attrs(checksums bool) object.Attrs {
-	attrs := f.record.attrs(f.stamp)
+	attrs := attrsOf(f.record, f.stamp)
 	if !checksums {
 		attrs.Checksums = nil
 	}
@@ -171,7 +171,7 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 	defer func() { _ = f.Close() }()
 	attrs := f.attrs(opts.Checksums)
 	if opts.PartNumber != 0 {
-		r, err := semantics.PartRange(op, opts.PartNumber, attrs.Size, f.record.parts())
+		r, err := semantics.PartRange(op, opts.PartNumber, attrs.Size, f.record.PartSizes())
 		if err != nil {
 			return object.Attrs{}, err
 		}
@@ -188,7 +188,7 @@ func (b *Backend) Open(ctx context.Context, loc upstream.Loc, opts upstream.Open
 		return nil, err
 	}
 	attrs := f.attrs(opts.Checksums)
-	r, err := semantics.Select(op, attrs, f.record.parts(), opts)
+	r, err := semantics.Select(op, attrs, f.record.PartSizes(), opts)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
@@ -207,7 +207,7 @@ type body struct {
 	ctx       context.Context
 	f         *os.File
 	off, left int64
-	stamp     stamp
+	stamp     semantics.Stamp
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -242,12 +242,12 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error { return b.f.Close() }
 
 // unchanged fails when an open file is no longer the version that it was.
-func unchanged(f *os.File, s stamp) error {
+func unchanged(f *os.File, s semantics.Stamp) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if info.Size() != s.size || info.ModTime().UnixNano() != s.mtime {
+	if info.Size() != s.Size || info.ModTime().UnixNano() != s.MTime {
 		return upstream.Errorf(upstream.Unavailable, "Read", "the file was changed while it was read")
 	}
 	return nil

@@ -17,23 +17,6 @@ import (
 // uploadFile is the name of an upload's state in its directory.
 const uploadFile = "upload.json"
 
-// uploadState is an upload as JSON, on disk until it ends.
-type uploadState struct {
-	Version      int     `json:"v"`
-	Key          string  `json:"key"`
-	Started      int64   `json:"started"` // in nanoseconds
-	Headers      headers `json:"headers,omitzero"`
-	Algorithm    string  `json:"alg,omitempty"`
-	ChecksumType string  `json:"type,omitempty"`
-	StorageClass string  `json:"class,omitempty"`
-}
-
-func (s *uploadState) request() upstream.CreateUploadRequest {
-	return upstream.CreateUploadRequest{
-		Headers: s.Headers.object(), ChecksumAlgorithm: s.Algorithm, ChecksumType: s.ChecksumType, StorageClass: s.StorageClass,
-	}
-}
-
 // CreateUpload implements upstream.Multiparter.
 func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstream.CreateUploadRequest) (string, error) {
 	const op = "CreateUpload"
@@ -47,10 +30,7 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	defer k.close()
 	defer tmp.discard()
 	started := time.Now()
-	state := uploadState{
-		Version: recordVersion, Key: loc.Key, Started: started.UnixNano(), Headers: headersOf(req.Headers),
-		Algorithm: req.ChecksumAlgorithm, ChecksumType: req.ChecksumType, StorageClass: req.StorageClass,
-	}
+	state := semantics.KeepUpload(loc.Key, started, req)
 	if err := json.NewEncoder(tmp.f).Encode(&state); err != nil {
 		return "", fail(op, err)
 	}
@@ -83,7 +63,7 @@ func uploadPath(up upstream.Upload) string { return uploadsDir + "/" + up.Bucket
 func partName(number int) string { return fmt.Sprintf("%05d", number) }
 
 // upload returns the state of an unfinished upload, or NoUpload.
-func (b *Backend) upload(ctx context.Context, op string, up upstream.Upload) (*uploadState, error) {
+func (b *Backend) upload(ctx context.Context, op string, up upstream.Upload) (*semantics.UploadRecord, error) {
 	k, err := b.open(ctx, op, up.Bucket)
 	if err != nil {
 		return nil, err
@@ -99,12 +79,12 @@ func (b *Backend) upload(ctx context.Context, op string, up upstream.Upload) (*u
 	return state, fail(op, err)
 }
 
-func (b *Backend) readUpload(up upstream.Upload) (*uploadState, error) {
+func (b *Backend) readUpload(up upstream.Upload) (*semantics.UploadRecord, error) {
 	data, err := b.root.ReadFile(uploadPath(up) + "/" + uploadFile)
 	if err != nil {
 		return nil, err
 	}
-	var state uploadState
+	var state semantics.UploadRecord
 	if err := json.Unmarshal(data, &state); err != nil {
 		return nil, fmt.Errorf("the state of upload %s: %w", up.ID, err)
 	}
@@ -166,7 +146,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err := b.writable(ctx, op); err != nil {
 		return err
 	}
-	unlock, err := b.names.lock(ctx, up.ID) // not in the middle of CompleteUpload
+	unlock, err := b.names.Lock(ctx, up.ID) // not in the middle of CompleteUpload
 	if err != nil {
 		return fail(op, err)
 	}

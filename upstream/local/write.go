@@ -67,8 +67,8 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
-	r := &record{
-		ETag: got.ETag, Headers: headersOf(req.Headers), Checksums: sumsOf(got.Checksums), StorageClass: req.StorageClass,
+	r := &semantics.Record{
+		ETag: got.ETag, Headers: semantics.KeepHeaders(req.Headers), Checksums: semantics.KeepSums(got.Checksums), StorageClass: req.StorageClass,
 	}
 	return b.commit(ctx, op, k, loc.Key, tmp, r, condition{req.IfMatch, req.IfNoneMatch})
 }
@@ -99,7 +99,7 @@ func (b *Backend) begin(ctx context.Context, op string, loc upstream.Loc) (*buck
 // commit makes a staged file, which has all its bytes, the object of key, if the condition holds.
 // r becomes its record.
 func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, tmp *staged,
-	r *record, cond condition) (object.Attrs, error) {
+	r *semantics.Record, cond condition) (object.Attrs, error) {
 	var err error
 	if tmp.side, err = b.attach(ctx, tmp.f, k, key, r); err != nil {
 		return object.Attrs{}, fail(op, err)
@@ -111,7 +111,7 @@ func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, 
 	if err := unix.Fstat(int(tmp.f.Fd()), &st); err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
-	if !r.describes(stampOf(&st)) { // a file system that changes times behind our back
+	if !r.Describes(kept(stampOf(&st))) { // a file system that changes times behind our back
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, op, "the file system changed the staged file")
 	}
 	p, err := pathOf(op, key)
@@ -127,7 +127,7 @@ func (b *Backend) commit(ctx context.Context, op string, k *bucket, key string, 
 	if err != nil {
 		return object.Attrs{}, fail(op, err)
 	}
-	attrs := r.attrs(stampOf(&st))
+	attrs := attrsOf(r, stampOf(&st))
 	attrs.ETagMD5 = true
 	return attrs, nil
 }
@@ -141,7 +141,7 @@ var errAgain = errors.New("the directory has changed")
 // place renames a staged file to the object of key. It returns the directories that must be synced, as
 // depths of p.dirs.
 func (b *Backend) place(ctx context.Context, op string, k *bucket, key string, p keyPath, tmp *staged, cond condition) ([]int, error) {
-	unlock, err := b.keys.lock(ctx, k.name+"/"+key)
+	unlock, err := b.keys.Lock(ctx, k.name+"/"+key)
 	if err != nil {
 		return nil, err
 	}

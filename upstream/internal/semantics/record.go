@@ -127,10 +127,15 @@ func (r *Record) Describe(s Stamp) {
 	r.Version, r.Size, r.MTime, r.Inode = RecordVersion, s.Size, s.MTime, s.Inode
 }
 
+// Describes reports whether r is of the version of the file that s tells.
+func (r *Record) Describes(s Stamp) bool {
+	return r.Version == RecordVersion && r.ETag != "" && (Stamp{r.Size, r.MTime, r.Inode}) == s
+}
+
 // ParseRecord returns nil for bytes that are no record of this version of the file.
 func ParseRecord(data []byte, s Stamp) *Record {
 	var r Record
-	if err := json.Unmarshal(data, &r); err != nil || r.Version != RecordVersion || r.ETag == "" || (Stamp{r.Size, r.MTime, r.Inode}) != s {
+	if err := json.Unmarshal(data, &r); err != nil || !r.Describes(s) {
 		return nil
 	}
 	return &r

@@ -164,3 +164,20 @@ func TestPageSkips(t *testing.T) {
 		t.Error("the prefix itself rolls up")
 	}
 }
+
+func TestLocksLeaveNothing(t *testing.T) {
+	l := NewLocks()
+	unlock, err := l.Lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Lock(ctx, "a"); err == nil {
+		t.Error("locked twice")
+	}
+	unlock()
+	if n := len(l.mu.held); n != 0 {
+		t.Errorf("%d locks are left", n)
+	}
+}
