@@ -263,3 +263,49 @@ func TestReadersWhileOneOverwrites(t *testing.T) {
 		})
 	}
 }
+
+// TestKillAtEachStepOfAKeptWrite kills the process between any two steps of one write that is kept. What was not yet
+// recorded as the new version's is gone after the restart, what was is right, and nothing else is left.
+func TestKillAtEachStepOfAKeptWrite(t *testing.T) {
+	what := content{3, 1<<20 + 5}
+	for _, step := range []struct {
+		point     string
+		committed bool // the upstream has it for sure
+		blocks    int  // afterwards
+		asks      float64
+	}{
+		{"write.intent", false, 0, 1},
+		{"write.page-written", false, 0, 1},
+		{"write.publish", true, 0, 1},
+		{"write.recorded", true, 5, 1},
+		{"write.published", true, 5, 0},
+	} {
+		t.Run(step.point, func(t *testing.T) {
+			g := startWith(t, setup{
+				upstreams: upstreamYAML(t, "local", t.TempDir()), write: "cache", freshness: "1h",
+				cache: "size: 64MiB, block_size: 256KiB, reserve_free: 0",
+			})
+			createBucket(t, g.client(), "step")
+			g.fault("process.kill", "operation="+step.point)
+			if _, err := g.put(t.Context(), http.DefaultClient, "/step/k", bytes.NewReader(what.bytes()), what.size); err == nil {
+				t.Fatal("the write was answered")
+			}
+			g.stop(syscall.SIGKILL) // it is dead already
+			g.start()
+			s := g.awaitAgreement(10 * time.Second)
+			if s.Blocks != step.blocks {
+				t.Errorf("%d blocks, want %d", s.Blocks, step.blocks)
+			}
+			g.operate("cache", "verify")
+			before := g.dataRequests()
+			_, err := g.check(t.Context(), http.DefaultClient, "/step/k", what)
+			if err != nil && (step.committed || !errors.Is(err, errNoObject)) {
+				t.Error(err)
+			}
+			if n := g.dataRequests() - before; n > step.asks {
+				t.Errorf("%v upstream requests, want %v", n, step.asks)
+			}
+			g.awaitAgreement(10 * time.Second)
+		})
+	}
+}
