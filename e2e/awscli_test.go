@@ -21,7 +21,7 @@ import (
 var kinds = []string{"local", "versitygw", "minio", "hdfs"}
 
 // emulated are the clouds, for which there is no server to be had: only UniStore's emulators of them.
-var emulated = []string{"oss on the emulator"}
+var emulated = []string{"oss on the emulator", "obs on the emulator", "cos on the emulator"}
 
 // writeRandom makes a file of size bytes and returns its SHA-256.
 func writeRandom(t *testing.T, path string, size int64, seed byte) string {

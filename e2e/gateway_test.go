@@ -82,8 +82,12 @@ func upstreamWith(t *testing.T, kind, dir string) (string, *servers.Server) {
 	t.Helper()
 	if dialect, ok := strings.CutSuffix(kind, " on the emulator"); ok {
 		srv := servers.StartEmulator(t, dialect, "-complete-spaces", "3")
-		return fmt.Sprintf("  up: {type: %s, region: %s, endpoint: %q, access_key: %q, secret_key: %q}\n",
-			dialect, servers.EmulatorRegion, srv.VirtualHost(dialect), srv.AccessKey, srv.SecretKey), srv
+		more := ""
+		if dialect == "cos" {
+			more = `, app_id: "1250000000"`
+		}
+		return fmt.Sprintf("  up: {type: %s, region: %s, endpoint: %q, access_key: %q, secret_key: %q%s}\n",
+			dialect, servers.EmulatorRegion, srv.VirtualHost(dialect), srv.AccessKey, srv.SecretKey, more), srv
 	}
 	switch kind {
 	case "configured":

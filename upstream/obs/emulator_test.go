@@ -101,6 +101,7 @@ func TestConformanceOnEmulator(t *testing.T) {
 				MayRefuse:   mayRefuse,
 				OpaqueETags: c.opaque,
 				Deviations:  deviations,
+				Row:         upstreamtest.Row{Driver: "obs", Store: "OBS emulator, " + name, RunBy: "make test"},
 			})
 		})
 	}

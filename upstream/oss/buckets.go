@@ -20,6 +20,9 @@ func (b *Backend) ListBuckets(ctx context.Context) ([]upstream.Bucket, error) {
 		if err != nil {
 			return nil, r.fail(err)
 		}
+		if err := r.answered("ListAllMyBucketsResult"); err != nil {
+			return nil, err
+		}
 		for _, e := range out.Buckets {
 			all = append(all, upstream.Bucket{Name: deref(e.Name), Created: utc(e.CreationDate)})
 		}
@@ -51,6 +54,9 @@ func (b *Backend) bucketInfo(ctx context.Context, op, name string) (sdk.BucketIn
 	out, err := b.client.GetBucketInfo(r.bare().ctx, &sdk.GetBucketInfoRequest{Bucket: &name})
 	if err != nil {
 		return sdk.BucketInfo{}, r.fail(err)
+	}
+	if err := r.answered("BucketInfo"); err != nil {
+		return sdk.BucketInfo{}, err
 	}
 	b.buckets.Set(name, true)
 	b.versions.set(name, deref(out.BucketInfo.Versioning) != "")
@@ -90,7 +96,7 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 	if err != nil {
 		return r.fail(err)
 	}
-	return nil
+	return r.gone()
 }
 
 func (b *Backend) forget(name string) {

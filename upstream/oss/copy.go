@@ -42,6 +42,9 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 	if err != nil {
 		return object.Attrs{}, r.fail(err)
 	}
+	if err := r.answered("CopyObjectResult"); err != nil {
+		return object.Attrs{}, err
+	}
 	return b.written(ctx, r, deref(out.ETag))
 }
 
@@ -95,6 +98,9 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	})
 	if err != nil {
 		return upstream.Part{}, r.fail(err)
+	}
+	if err := r.answered("CopyPartResult"); err != nil {
+		return upstream.Part{}, err
 	}
 	etag := wire.Unquote(deref(out.ETag))
 	if etag == "" {

@@ -28,6 +28,9 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest, marker
 	if err != nil {
 		return wire.Marked{}, r.fail(err)
 	}
+	if err := r.answered("ListBucketResult"); err != nil {
+		return wire.Marked{}, err
+	}
 	page := wire.Marked{Truncated: out.IsTruncated, Next: deref(out.NextMarker)}
 	for _, o := range out.Contents {
 		page.Objects = append(page.Objects, upstream.ListedObject{Key: deref(o.Key), Attrs: object.Attrs{

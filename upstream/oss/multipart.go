@@ -28,6 +28,9 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	if err != nil {
 		return "", r.fail(err)
 	}
+	if err := r.answered("InitiateMultipartUploadResult"); err != nil {
+		return "", err
+	}
 	if !wire.ValidUploadID(deref(out.UploadId)) {
 		return "", upstream.Errorf(upstream.Unavailable, r.op, "the store gave no upload id")
 	}
@@ -88,6 +91,9 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 	if err != nil {
 		return object.Attrs{}, r.fail(err)
 	}
+	if err := r.answered("CompleteMultipartUploadResult"); err != nil {
+		return object.Attrs{}, err
+	}
 	return b.written(ctx, r, deref(out.ETag))
 }
 
@@ -135,7 +141,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return r.fail(err)
 	}
-	return nil
+	return r.gone()
 }
 
 // ListParts implements upstream.Multiparter.
@@ -149,6 +155,9 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 	})
 	if err != nil {
 		return upstream.PartsPage{}, r.fail(err)
+	}
+	if err := r.answered("ListPartsResult"); err != nil {
+		return upstream.PartsPage{}, err
 	}
 	page := upstream.PartsPage{More: out.IsTruncated, StorageClass: classOf(deref(out.StorageClass))}
 	for _, p := range out.Parts {
@@ -165,13 +174,15 @@ func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsReque
 	if err != nil {
 		return upstream.UploadsPage{}, err
 	}
-	r.Keep = true
 	out, err := b.client.ListMultipartUploads(r.bare().ctx, &sdk.ListMultipartUploadsRequest{
 		Bucket: &req.Bucket, Prefix: optional(req.Prefix), Delimiter: optional(req.Delimiter),
 		KeyMarker: optional(req.KeyMarker), UploadIdMarker: optional(req.UploadIDMarker), MaxUploads: int32(req.MaxUploads),
 	})
 	if err != nil {
 		return upstream.UploadsPage{}, r.fail(err)
+	}
+	if err := r.answered("ListMultipartUploadsResult"); err != nil {
+		return upstream.UploadsPage{}, err
 	}
 	page := upstream.UploadsPage{More: out.IsTruncated}
 	for _, u := range out.Uploads {

@@ -46,6 +46,7 @@ func (b *Backend) beginBucket(ctx context.Context, op, bucket string) (*request,
 func (b *Backend) start(ctx context.Context, op string, loc upstream.Loc) *request {
 	r := &request{b: b, op: op, loc: loc}
 	r.ctx, r.Exchange = wire.Begin(ctx)
+	r.Keep = op != "Open"
 	return r
 }
 
@@ -79,6 +80,23 @@ func checkKey(op, key string) error {
 func (r *request) bare() *request {
 	_, _ = r.Send(nil, 0) // of nothing, so nothing can be wrong with it
 	return r
+}
+
+// answered checks that a good answer is the document that it should be: the SDK takes any other, and none at all, for one in
+// which everything is missing, as for the listing of an empty bucket.
+func (r *request) answered(root string) error {
+	if got := r.Answer().Root(); got != root {
+		return upstream.Errorf(upstream.Unavailable, r.op, "the answer is no %s but %q", root, got)
+	}
+	return nil
+}
+
+// gone checks that a deletion was answered as OSS does, by 204: a page of something in between, with 200, is no deletion.
+func (r *request) gone() error {
+	if status := r.Answer().Status; status != http.StatusNoContent {
+		return upstream.Errorf(upstream.Unavailable, r.op, "status %d", status)
+	}
+	return nil
 }
 
 // fail says what became of a request.

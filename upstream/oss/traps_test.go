@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"unistore/object"
 	"unistore/upstream"
 	"unistore/upstream/emulator"
+	"unistore/upstream/internal/wiretest"
 	"unistore/upstream/oss"
 )
 
@@ -615,6 +617,53 @@ func TestTrapListings(t *testing.T) {
 		if err != nil || len(uploads.Prefixes) != 1 || uploads.Prefixes[0] != "a b/" {
 			t.Errorf("%+v, %v", uploads, err)
 		}
+	}
+}
+
+// The traps that SDKs of object stores have in common, also against servers that are no stores.
+func TestTraps(t *testing.T) {
+	wiretest.Run(t, wiretest.Harness{
+		Dialect: emulator.OSS, Domain: "oss.localhost", Bucket: bucket,
+		Open: func(t *testing.T, endpoint, access, secret string, log io.Writer) upstream.Backend {
+			b, err := oss.New(oss.Config{
+				Name: "test", Region: region, Endpoint: endpoint, AccessKey: access, SecretKey: config.NewSecret(secret), Log: zerolog.New(log),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+	})
+}
+
+// A document of something in between is no answer: the SDK takes it for one in which everything is missing.
+func TestTrapOtherDocuments(t *testing.T) {
+	for _, page := range []string{"<html><body>log in</body></html>", "", "<?xml version='1.0'?><Other/>"} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }))
+		b := open(t, srv.URL)
+		ctx, up := t.Context(), upstream.Upload{Loc: loc("k"), ID: "0123"}
+		errs := map[string]error{
+			"Delete": b.Delete(ctx, loc("k"), upstream.DeleteOptions{}), "DeleteBucket": b.DeleteBucket(ctx, bucket), "AbortUpload": b.AbortUpload(ctx, up),
+		}
+		_, errs["List"] = b.List(ctx, upstream.ListRequest{Bucket: bucket, MaxKeys: 1})
+		_, errs["ListBuckets"] = b.ListBuckets(ctx)
+		_, errs["StatBucket"] = b.StatBucket(ctx, bucket)
+		_, errs["CreateUpload"] = b.CreateUpload(ctx, loc("k"), upstream.CreateUploadRequest{})
+		_, errs["ListParts"] = b.ListParts(ctx, up, 0, 1)
+		_, errs["ListUploads"] = b.ListUploads(ctx, upstream.ListUploadsRequest{Bucket: bucket, MaxUploads: 1})
+		_, errs["CompleteUpload"] = b.CompleteUpload(ctx, up, upstream.CompleteRequest{Parts: []upstream.Part{{Number: 1, ETag: "a"}}})
+		_, errs["Copy"] = b.Copy(ctx, loc("k"), upstream.CopyRequest{Source: loc("src")})
+		_, errs["DeleteBatch"] = b.DeleteBatch(ctx, bucket, []string{"a"})
+		_, errs["Stat"] = b.Stat(ctx, loc("k"), upstream.StatOptions{})
+		_, errs["Open"] = b.Open(ctx, loc("k"), upstream.OpenOptions{})
+		_, errs["Put"] = b.Put(ctx, loc("k"), body("x"))
+		for call, err := range errs {
+			if err == nil || upstream.CodeOf(err) != upstream.Unavailable {
+				t.Errorf("%s, %q: %v", call, page, err)
+			}
+		}
+		_ = b.Close()
+		srv.Close()
 	}
 }
 

@@ -35,6 +35,10 @@ type Answer struct {
 	Body   []byte   // with Exchange.Keep
 }
 
+// Root is the name of the first element of Body. SDKs may take any document, an HTML page or nothing, for an answer in which
+// everything is missing.
+func (a Answer) Root() string { return root(a.Body) }
+
 type exchangeKey struct{}
 
 // Begin starts a call: ctx is the caller's, the result is for the SDK.
