@@ -76,16 +76,20 @@ func TestSequentialScanAhead(t *testing.T) {
 				g.fault("upstream.latency", fmt.Sprintf("delay=%v", latency))
 				g.fault("upstream.bandwidth", fmt.Sprintf("rate=%.0f", rate), fmt.Sprintf("total=%.0f", total))
 				before, beforeAhead := g.metric("unistore_upstream_bytes_total", `direction="in"`), g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`)
-				s := scan(t, g.presigned("lake", "object-0"), size, step)
+				part := size
+				if !enabled { // a range after the other: more of them tell no more
+					part = min(size, 64<<20)
+				}
+				s := scan(t, g.presigned("lake", "object-0"), part, step)
 				g.clearFaults()
 				fetched := g.metric("unistore_upstream_bytes_total", `direction="in"`) - before
 				ahead := g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`) - beforeAhead
-				speed := float64(size) / s.took.Seconds()
+				speed := float64(part) / s.took.Seconds()
 				t.Logf("ahead=%v ttfb=%v step=%dMiB: %.0f MB/s = %.2f of the limit, stalled %.0f %%, fetched ahead %.0f %%, window %.0f MiB",
 					enabled, latency, step>>20, speed/1e6, speed/total, 100*s.stalled.Seconds()/s.took.Seconds(),
 					100*ahead/float64(size), g.metric("unistore_prefetch_window_bytes")/(1<<20))
-				if fetched > 1.01*float64(size) {
-					t.Errorf("%.0f bytes fetched of an object of %d", fetched, size)
+				if fetched > 1.01*float64(part) {
+					t.Errorf("%.0f bytes fetched of %d", fetched, part)
 				}
 				if enabled && ahead < 0.8*float64(size) || !enabled && ahead > 0 {
 					t.Errorf("%.0f of %d bytes fetched ahead", ahead, size)

@@ -91,7 +91,7 @@ func (g *governor) compare(rate, flight, least float64, now time.Time) {
 		}
 		g.doubts = 0
 		if g.limit == 0 {
-			g.refFlight = min(g.refFlight, least) // the ramp may have been steep
+			g.refFlight = least // the ramp may have been steep, or its beginning lucky
 		}
 		g.limit = max(g.refFlight, governedFloor)
 		g.refFlight = g.limit

@@ -26,7 +26,18 @@ const (
 type Link struct {
 	firstByte samples // seconds
 	bandwidth samples // bytes a second
+
+	last      Estimate // as of lastAt, when there were lastAdded samples
+	lastAt    time.Time
+	lastAdded int
 }
+
+// The estimate is asked for with every read, and costs a sort: it is good for estimateAge, once there are so many samples that
+// another one hardly matters.
+const (
+	estimateAge  = 20 * time.Millisecond
+	estimateFull = 64
+)
 
 // Estimate is a moment's view of a Link.
 type Estimate struct {
@@ -63,6 +74,15 @@ func (l *Link) Body(n int64, d time.Duration, now time.Time) {
 
 // Estimate returns what the window says at now.
 func (l *Link) Estimate(now time.Time) Estimate {
+	added := l.firstByte.added + l.bandwidth.added
+	if age := now.Sub(l.lastAt); age >= 0 && age < estimateAge && (added == l.lastAdded || added > estimateFull) {
+		return l.last
+	}
+	l.last, l.lastAt, l.lastAdded = l.estimate(now), now, added
+	return l.last
+}
+
+func (l *Link) estimate(now time.Time) Estimate {
 	e := Estimate{FirstByte: assumedFirstByte, P50: assumedFirstByte, P95: assumedFirstByte, P99: assumedFirstByte, Bandwidth: assumedBandwidth, Fast: assumedBandwidth}
 	if v := l.firstByte.within(now); len(v) > 0 {
 		mean := mean(v)
@@ -100,7 +120,8 @@ func rank(v []float64, p float64) float64 {
 
 // samples are the last measurements of one kind, oldest first.
 type samples struct {
-	list []sample
+	list  []sample
+	added int // in all
 }
 
 type sample struct {
@@ -109,6 +130,7 @@ type sample struct {
 }
 
 func (s *samples) add(v float64, now time.Time) {
+	s.added++
 	if len(s.list) == maxSamples {
 		s.list = slices.Delete(s.list, 0, 1)
 	}

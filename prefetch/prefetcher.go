@@ -105,6 +105,9 @@ func New(cfg Config) *Prefetcher {
 	p.mu.recent = list.New()
 	p.mu.sched = newScheduler(cfg.Budget)
 	p.mu.columnar = newColumnar()
+	p.mu.sched.limited = func(upstream string, limit int64) {
+		cfg.Log.Debug().Str("upstream", upstream).Int64("bytes", limit).Msg("more bytes under way bring no more: a limit was found or tried")
+	}
 	return p
 }
 
@@ -374,10 +377,9 @@ func (p *Prefetcher) ticker() {
 		}
 		now := p.cfg.Now()
 		p.mu.Lock()
-		for _, l := range p.mu.sched.links {
+		for k, l := range p.mu.sched.links {
 			if l.running > 0 {
-				e := l.Estimate(now)
-				l.observe(l.arrived.Load(), e, RunSize(e, p.cfg.MaxWindow, p.cfg.Unit), now)
+				p.mu.sched.observe(l, k.upstream, RunSize(l.Estimate(now), p.cfg.MaxWindow, p.cfg.Unit), now)
 			}
 		}
 		p.pumpLocked(now)

@@ -84,6 +84,8 @@ type scheduler struct {
 	running map[*Job]struct{}
 	bytes   int64 // of the running jobs that are not promoted
 	count   int   // of them
+
+	limited func(upstream string, limit int64) // told of limits that were found; or nil
 }
 
 // linkState is a link, its governor and what runs on it.
@@ -239,7 +241,7 @@ func (s *scheduler) done(j *Job, n int64, o outcome, now time.Time) {
 		}
 	}
 	l.running--
-	l.observe(l.arrived.Load(), l.Estimate(now), j.Range.Len, now)
+	s.observe(l, j.Target.Key.Upstream, j.Range.Len, now)
 	l.move(-j.Range.Len, l.arrived.Load(), now)
 	if q := s.queries[j.Query]; q != nil {
 		if q.got -= j.Range.Len - n; q.got < 0 {
@@ -247,6 +249,15 @@ func (s *scheduler) done(j *Job, n int64, o outcome, now time.Time) {
 		}
 		q.running--
 		s.reap(j.Query, q)
+	}
+}
+
+// observe closes an epoch of l, and tells of a limit that was found.
+func (s *scheduler) observe(l *linkState, upstream string, run int64, now time.Time) {
+	before := l.limit
+	l.observe(l.arrived.Load(), l.Estimate(now), run, now)
+	if l.limit != before && s.limited != nil {
+		s.limited(upstream, int64(l.limit))
 	}
 }
 
