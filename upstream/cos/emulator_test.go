@@ -98,6 +98,7 @@ func TestConformanceOnEmulator(t *testing.T) {
 				MayRefuse:   mayRefuse,
 				OpaqueETags: c.opaque,
 				Deviations:  deviations,
+				ManyKeys:    1100, // two pages
 				Row:         upstreamtest.Row{Driver: "cos", Store: "COS emulator, " + name, RunBy: "make test"},
 			})
 		})

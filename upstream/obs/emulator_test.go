@@ -101,6 +101,7 @@ func TestConformanceOnEmulator(t *testing.T) {
 				MayRefuse:   mayRefuse,
 				OpaqueETags: c.opaque,
 				Deviations:  deviations,
+				ManyKeys:    1100, // two pages
 				Row:         upstreamtest.Row{Driver: "obs", Store: "OBS emulator, " + name, RunBy: "make test"},
 			})
 		})
