@@ -20,7 +20,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"unistore/e2e/servers"
+	"unistore/faults"
 	"unistore/upstream"
+	"unistore/upstream/fault"
 	"unistore/upstream/hdfs/internal/wire"
 	"unistore/upstream/upstreamtest"
 )
@@ -61,6 +63,7 @@ func TestHadoop(t *testing.T) {
 		run  func(t *testing.T, c *cluster)
 	}{
 		{"conformance", conformance},
+		{"conformance through the fault wrapper", wrapped},
 		{"bit rot is not served", bitRot},
 		{"a second replica", secondReplica},
 		{"files of other programs", foreignFiles},
@@ -91,17 +94,31 @@ func TestHadoop(t *testing.T) {
 }
 
 func conformance(t *testing.T, c *cluster) {
+	suite(t, c, "Hadoop", false, func(b upstream.Backend) upstream.Backend { return b })
+}
+
+// wrapped is conformance through the wrapper that injects faults, of which there are none, and without
+// waiting for the disks of DataNodes.
+func wrapped(t *testing.T, c *cluster) {
+	suite(t, c, "Hadoop, through the fault wrapper", true, func(b upstream.Backend) upstream.Backend {
+		return fault.Wrap(b, "hdfs", faults.New(nil))
+	})
+}
+
+func suite(t *testing.T, c *cluster, store string, noSync bool, wrap func(upstream.Backend) upstream.Backend) {
 	upstreamtest.Run(t, upstreamtest.Harness{
 		New: func(t *testing.T) upstream.Backend {
-			b, err := New(Config{NameNodes: []string{c.Addr}, User: servers.HadoopUser, Root: "/unistore", Log: zerolog.Nop()})
+			b, err := New(Config{
+				NameNodes: []string{c.Addr}, User: servers.HadoopUser, Root: "/unistore", NoSync: noSync, Log: zerolog.Nop(),
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return b
+			return wrap(b)
 		},
 		MayRefuse: func(key string) bool { _, err := pathOf("Put", key); return err != nil },
-		ManyKeys:  1200,
-		Row:       upstreamtest.Row{Driver: "hdfs", Store: "Hadoop", RunBy: "make e2e"},
+		ManyKeys:  1100,
+		Row:       upstreamtest.Row{Driver: "hdfs", Store: store, RunBy: "make e2e"},
 	})
 }
 
