@@ -69,7 +69,7 @@ fmt: $(GOLANGCI)
 e2e: build emulator e2e-deps $(VERSITYGW) $(MINIO) $(VENV)/.requirements $(NPM)/.lock $(HADOOP)/.pom
 	UNISTORE_TEST_BINARY=$(BIN) UNISTORE_TEST_VERSITYGW=$(VERSITYGW) UNISTORE_TEST_MINIO=$(MINIO) \
 	UNISTORE_TEST_VENV=$(VENV) UNISTORE_TEST_EMULATOR=$(EMULATOR) UNISTORE_TEST_NPM=$(NPM)/node_modules \
-	UNISTORE_TEST_HADOOP=$(HADOOP) $(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/... ./upstream/hdfs/...
+	UNISTORE_TEST_HADOOP=$(HADOOP) $(GO) test -tags e2e -count=1 -timeout 30m ./e2e/... ./upstream/s3/... ./upstream/oss/... ./upstream/hdfs/...
 
 # The emulators of clouds, as a process.
 emulator: deps
