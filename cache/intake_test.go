@@ -532,7 +532,7 @@ func (e *env) down(retries int) (worst Stats) {
 // An upstream that is down for long under clients who try again for ever does not fill the cache. Without the removal
 // of what was not committed, it would.
 func TestAnUpstreamThatIsDownDoesNotFillTheCache(t *testing.T) {
-	const retries = 800
+	const retries = 400
 	small := func(c *Config) { c.Size, c.MaxRun = 64*blockLen, blockLen }
 	t.Run("as it is", func(t *testing.T) {
 		e := newEnv(t, small)

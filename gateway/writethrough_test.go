@@ -343,7 +343,7 @@ func TestWhatIsNotSeenIsNotKept(t *testing.T) {
 // An upstream that is down for long under clients who try again for ever: the cache is as it was, reads of what is
 // cached go on, and so does eviction.
 func TestAnUpstreamThatIsDownUnderRetries(t *testing.T) {
-	const clients, retries = 8, 400
+	const clients, retries = 8, 240
 	g := startGateway(t, t.TempDir(), func(cfg *config.Config) {
 		keepWrites(cfg)
 		cfg.Cache.Size = 64 << 20
@@ -396,7 +396,7 @@ func TestAnUpstreamThatIsDownUnderRetries(t *testing.T) {
 // UNISTORE_TEST_OVERWRITES is how often.
 func TestReadersOfAnObjectThatIsOverwritten(t *testing.T) {
 	const readers = 16
-	writes := 60
+	writes := 30
 	if n, err := strconv.Atoi(os.Getenv("UNISTORE_TEST_OVERWRITES")); err == nil {
 		writes = n
 	}
