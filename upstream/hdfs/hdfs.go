@@ -135,6 +135,7 @@ func (b *Backend) Limits() upstream.Limits {
 		CreateOnly:      true,
 		ReplaceOnly:     true,
 		StoresChecksums: true,
+		OwnUploads:      true,
 	}
 }
 
