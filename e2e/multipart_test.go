@@ -76,8 +76,8 @@ func TestMultipartByAwscli(t *testing.T) {
 			file, back := filepath.Join(g.dir, "file"), filepath.Join(g.dir, "back")
 			want := writeRandom(t, file, size, 3)
 			for _, c := range []struct{ threshold, part, parallel string }{
-				{"8MB", "8MB", "10"}, {"5MB", "5MB", "20"}, {"1GB", "8MB", "10"}, {"16MB", "17MB", "2"},
-			} {
+				{"8MB", "8MB", "10"}, {"1GB", "8MB", "10"}, {"5MB", "5MB", "20"}, {"16MB", "17MB", "2"},
+			}[:count(2, 4)] {
 				config := filepath.Join(g.dir, "awsconfig")
 				text := fmt.Sprintf("[default]\ns3 =\n  multipart_threshold = %s\n  multipart_chunksize = %s\n  max_concurrent_requests = %s\n",
 					c.threshold, c.part, c.parallel)
@@ -103,7 +103,7 @@ func TestMultipartByGoTransferManager(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			g := startMultipart(t, kind)
-			for _, alg := range []tmtypes.ChecksumAlgorithm{"", "CRC32", "CRC32C", "SHA1", "SHA256"} {
+			for _, alg := range []tmtypes.ChecksumAlgorithm{"", "SHA256", "CRC32", "CRC32C", "SHA1"}[:count(2, 5)] {
 				for i, size := range []int64{0, 1, 5 << 20, 16<<20 - 1, 16 << 20, int64(count(40<<20, 256<<20)) + 3} {
 					transferOne(t, g, alg, content{uint64(i), size}, i%2 == 1)
 				}
