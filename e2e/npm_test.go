@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,11 @@ func TestEmulatorsByVendorsClients(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(modules, "ali-oss")); err != nil {
 		t.Fatalf("%s: %v", modulesVariable, err)
 	}
+	const checks = 88
+	record, err := os.ReadFile("../docs/conformance.md")
+	if want := fmt.Sprintf("each of which passes %d checks", checks); err != nil || !strings.Contains(strings.Join(strings.Fields(string(record)), " "), want) {
+		t.Errorf("docs/conformance.md does not say %q, %v", want, err)
+	}
 	for client, dialect := range map[string]string{"oss-v4": "oss", "oss-v1": "oss", "obs": "obs", "cos": "cos"} {
 		t.Run(client+" on the emulator", func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +48,6 @@ func TestEmulatorsByVendorsClients(t *testing.T) {
 					passed++
 				}
 			}
-			const checks = 88
 			if err != nil || passed != checks {
 				t.Fatalf("%d of %d checks passed, %v:\n%s", passed, checks, err, tailOf(string(out), 4000))
 			}
