@@ -306,7 +306,7 @@ func TestGovernorIsPoliteToDemand(t *testing.T) {
 }
 
 func TestSchedulerOrder(t *testing.T) {
-	s := newScheduler(Budget{Memory: 4 * mib, Jobs: 3})
+	s := newScheduler(Budget{Memory: 8 * mib, Jobs: 3})
 	add := func(query string, class Class, n int64) *Job {
 		j := &Job{Query: query, Class: class}
 		j.Target.Key.Bucket = "b"
@@ -360,17 +360,24 @@ func TestSchedulerModel(t *testing.T) {
 		all := 0
 		check := func() {
 			t.Helper()
-			bytes, count, queued := int64(0), 0, 0
+			bytes, count, queued, low, lows := int64(0), 0, 0, int64(0), 0
 			for _, j := range running {
 				if !j.promoted {
 					bytes += j.Range.Len
 					count++
+					if j.Class >= ClassHinted {
+						low += j.Range.Len
+						lows++
+					}
 				}
 			}
 			for _, q := range s.queries {
 				for _, list := range q.queues {
 					queued += len(list)
 				}
+			}
+			if low != s.low || lows > 1 && low > budget.Memory/2 {
+				t.Fatalf("seed %d: %d bytes of hints and below, the scheduler says %d, at most half of %d", seed, low, s.low, budget.Memory)
 			}
 			if bytes != s.bytes || count != s.count || queued != s.queued || count > budget.Jobs || count > 1 && bytes > budget.Memory {
 				t.Fatalf("seed %d: %d bytes in %d jobs, %d queued; the scheduler says %d in %d, %d", seed, bytes, count, queued, s.bytes, s.count, s.queued)

@@ -84,6 +84,7 @@ type scheduler struct {
 	running map[*Job]struct{}
 	bytes   int64 // of the running jobs that are not promoted
 	count   int   // of them
+	low     int64 // of bytes, those of hints and below: at most half of the budget, so that readers' ways find room
 
 	limited func(upstream string, limit int64) // told of limits that were found; or nil
 }
@@ -191,6 +192,9 @@ func (s *scheduler) admits(j *Job, now time.Time) bool {
 	if s.count > 0 && s.bytes+j.Range.Len > s.budget.Memory {
 		return false
 	}
+	if j.Class >= ClassHinted && s.low > 0 && s.low+j.Range.Len > s.budget.Memory/2 {
+		return false
+	}
 	l := s.linkOf(j.Target.link())
 	return l.allows(j.Class, j.Range.Len, l.running, now)
 }
@@ -207,11 +211,19 @@ func (s *scheduler) start(q *share, j *Job, now time.Time) {
 	s.running[j] = struct{}{}
 	q.got += j.Range.Len
 	q.running++
-	s.bytes += j.Range.Len
-	s.count++
+	s.use(j, 1)
 	l := s.linkOf(j.Target.link())
 	l.running++
 	l.move(j.Range.Len, l.arrived.Load(), now)
+}
+
+// use adds a job to what is under way (by 1), or takes it out (by -1).
+func (s *scheduler) use(j *Job, by int) {
+	s.count += by
+	s.bytes += int64(by) * j.Range.Len
+	if j.Class >= ClassHinted {
+		s.low += int64(by) * j.Range.Len
+	}
 }
 
 // outcome says what a job's end means for its link.
@@ -228,8 +240,7 @@ func (s *scheduler) done(j *Job, n int64, o outcome, now time.Time) {
 	delete(s.running, j)
 	j.running = false
 	if !j.promoted {
-		s.bytes -= j.Range.Len
-		s.count--
+		s.use(j, -1)
 	}
 	l := s.linkOf(j.Target.link())
 	switch o {
@@ -275,8 +286,7 @@ func (s *scheduler) reached(key cache.Key, etag string, r byterange.Range) (prom
 		if !j.promoted && j.Target.Key == key && j.Target.ETag == etag && !j.Range.Intersect(r).Empty() {
 			j.promoted = true
 			promoted++
-			s.bytes -= j.Range.Len
-			s.count--
+			s.use(j, -1)
 		}
 	}
 	for name, q := range s.queries {
