@@ -90,6 +90,9 @@ func TestSizes(t *testing.T) {
 			for _, order := range orders {
 				g.order(order, seed)
 				for i, size := range sizes() {
+					if size > 1<<26 && slices.Contains(emulated, kind) {
+						continue // an emulator keeps everything in memory
+					}
 					for _, known := range []bool{true, false} {
 						path := fmt.Sprintf("/sizes/%s-%d-%v", strings.ReplaceAll(order, " ", "-"), size, known)
 						if err := g.write(c, path, content{seed + uint64(i), size}, known, exactETags(kind)); err != nil {
