@@ -133,15 +133,15 @@ func TestSoftPinsGoLast(t *testing.T) {
 	}
 	e.idle()
 	before := e.resident("soft")
-	e.read("plain", 0, 4*blockLen)
-	e.read("plain", 0, 4*blockLen)
+	for range 2 { // maintenance may take the plain blocks again at any moment: they go first
+		if got := e.read("plain", 0, 4*blockLen); got.Source == SourceBypass || got.Source == SourceFill && !got.Stored {
+			t.Errorf("nothing new comes in beside soft pins: %+v", got)
+		}
+	}
 	e.idle()
 	e.checkDisk()
 	if e.resident("soft") > before {
 		t.Errorf("%d bytes, before %d", e.resident("soft"), before)
-	}
-	if n := e.resident("plain"); n == 0 {
-		t.Error("nothing new comes in beside soft pins")
 	}
 	for _, s := range e.c.Pins() {
 		if s.SoftBytes != e.resident("soft") {
