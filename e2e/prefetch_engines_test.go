@@ -69,8 +69,8 @@ func TestEnginesReadFewColumns(t *testing.T) {
 			if asked := opens() - before; asked != 0 {
 				t.Errorf("%s %d: %v requests for data of a registered query", engine, n, asked)
 			}
-			t.Logf("%s query %d: cold without %.2f s, cold with %.2f s (%.1f x), registered %.2f s, warm %.2f s; ahead %.1f MB, wasted %.1f MB",
-				engine, n, without.Seconds, with.Seconds, without.Seconds/with.Seconds, registered.Seconds, warm.Seconds, issued/1e6, wasted/1e6)
+			t.Logf("%s query %d: cold without %.2f s, cold with %.2f s (%.1f x), registered %.2f s, warm %.2f s; ahead %.1f MB, wasted %.1f MB (%.1f %%)",
+				engine, n, without.Seconds, with.Seconds, without.Seconds/with.Seconds, registered.Seconds, warm.Seconds, issued/1e6, wasted/1e6, 100*wasted/max(issued, 1))
 			for _, other := range []engineAnswer{with, registered, warm} {
 				if fmt.Sprint(other.Answer) != fmt.Sprint(without.Answer) {
 					t.Errorf("%s %d: %v, want %v", engine, n, other.Answer, without.Answer)

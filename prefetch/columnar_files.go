@@ -14,7 +14,7 @@ import (
 
 // The bounds of what is known of files in columns.
 const (
-	firstTail   = 512 << 10 // of a file that is seen for the first time: nearly every footer is shorter
+	firstTail   = 64 << 10 // of a file of which nothing is known: what is beyond its footer is seldom read
 	maxLayouts  = 512
 	maxUses     = 1024
 	maxDirs     = 256
@@ -27,6 +27,7 @@ type columnar struct {
 	layouts map[versionKey]*layoutEntry
 	uses    map[useKey]*useEntry
 	dirs    map[dirKey][]string // keys of a listing, ascending
+	footers map[dirKey]int64    // the longest footer of a directory, trailer included, beyond firstTail: bytes
 }
 
 type versionKey struct {
@@ -56,7 +57,10 @@ type useEntry struct {
 }
 
 func newColumnar() columnar {
-	return columnar{layouts: map[versionKey]*layoutEntry{}, uses: map[useKey]*useEntry{}, dirs: map[dirKey][]string{}}
+	return columnar{
+		layouts: map[versionKey]*layoutEntry{}, uses: map[useKey]*useEntry{}, dirs: map[dirKey][]string{},
+		footers: map[dirKey]int64{},
+	}
 }
 
 // IsColumnar reports whether a key is that of a file in columns whose footer we can read, by its name.
@@ -126,7 +130,7 @@ func dropOldest[K comparable, V any](m map[K]V, at func(V) time.Time) {
 
 // loadLayout fetches the end of a file into the cache and reads it. nil: it is none that we can read, or could not be fetched.
 func (p *Prefetcher) loadLayout(ctx context.Context, t Target) *columns.Layout {
-	n := min(t.Size, firstTail)
+	n := min(t.Size, p.tailOf(dirOf(t.Key)))
 	for range 2 {
 		tail, err := p.cfg.Cache.Fetched(ctx, cache.PrefetchRequest{
 			Key: t.Key, Attrs: t.attrs(), Range: byterange.Range{Off: t.Size - n, Len: n}, Fetch: t.Fetch, Cause: cache.CauseColumnar,
@@ -146,9 +150,32 @@ func (p *Prefetcher) loadLayout(ctx context.Context, t Target) *columns.Layout {
 			}
 			return l
 		}
+		p.longFooter(dirOf(t.Key), need)
 		n = need
 	}
 	return nil
+}
+
+// tailOf is how many bytes at the end of a file of d are fetched to find its footer: those beside each other have footers of
+// about one length, and a second request would cost another round trip.
+func (p *Prefetcher) tailOf(d dirKey) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(firstTail, p.mu.columnar.footers[d])
+}
+
+// longFooter notes that a footer of d takes n bytes, more than were fetched at first.
+func (p *Prefetcher) longFooter(d dirKey, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.mu.columnar.footers
+	if len(known) >= maxDirs {
+		for old := range known { // any: it costs a round trip
+			delete(known, old)
+			break
+		}
+	}
+	known[d] = max(known[d], n)
 }
 
 // columnsLocked takes in a read of a file in columns and returns what to fetch ahead of it in that file. Not ok: nothing is

@@ -1,9 +1,13 @@
 package prefetch
 
 import (
+	"context"
+	"encoding/binary"
+	"slices"
 	"testing"
 
 	"unistore/byterange"
+	"unistore/cache"
 	"unistore/columns"
 )
 
@@ -132,3 +136,36 @@ func TestClip(t *testing.T) {
 }
 
 func l2r(off, n int64) byterange.Range { return byterange.Range{Off: off, Len: n} }
+
+// tails answers Fetched with the end of a file whose footer takes length bytes.
+type tails struct {
+	filler
+	length int64
+	asked  []int64
+}
+
+func (f *tails) Fetched(_ context.Context, req cache.PrefetchRequest) ([]byte, error) {
+	f.asked = append(f.asked, req.Range.Len)
+	tail := make([]byte, req.Range.Len)
+	binary.LittleEndian.PutUint32(tail[len(tail)-8:], uint32(f.length-8))
+	copy(tail[len(tail)-4:], "PAR1")
+	return tail, nil
+}
+
+// A footer that is longer than the first tail costs a second request, those beside it do not.
+func TestLongFooters(t *testing.T) {
+	f := &tails{length: 200 << 10}
+	p, _ := newTest(t, &f.filler, Budget{Memory: 64 * mib, Jobs: 8})
+	p.cfg.Cache = f
+	for _, key := range []string{"a/1.parquet", "a/2.parquet", "b/1.parquet", "b/tiny.parquet"} {
+		target := reading(key, 0, 1).Target
+		target.Size = 64 * mib
+		if key == "b/tiny.parquet" {
+			target.Size = 100 << 10
+		}
+		p.loadLayout(t.Context(), target)
+	}
+	if want := []int64{64 << 10, 200 << 10, 200 << 10, 64 << 10, 200 << 10, 100 << 10}; !slices.Equal(f.asked, want) {
+		t.Errorf("fetched %v, want %v", f.asked, want)
+	}
+}
