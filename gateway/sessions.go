@@ -60,11 +60,9 @@ func (s *service) completeOnce(ctx context.Context, t target, up upstream.Upload
 	if attrs, done, err := entry.Result(what.req.Parts); done {
 		return attrs, err
 	}
-	if what.size >= 0 {
-		if err := checkObjectSize(ctx, t, up, what.req.Parts, what.size); err != nil {
-			entry.Refused(refusal(err))
-			return object.Attrs{}, err
-		}
+	if err := measure(ctx, t, up, what); err != nil {
+		entry.Refused(refusal(err))
+		return object.Attrs{}, err
 	}
 	defer s.learner.overwriting(cache.Key{Upstream: t.store.Name(), Bucket: up.Bucket, Key: up.Key})()
 	s.unseen(t)

@@ -186,17 +186,41 @@ func explainGaps(limits upstream.Limits, parts []upstream.Part, err error) error
 		len(parts), parts[len(parts)-1].Number)}
 }
 
-// checkObjectSize refuses to complete parts that do not add up to the size (bytes) that the client promised. What
-// else may be wrong with them is found by CompleteUpload.
-func checkObjectSize(ctx context.Context, t target, up upstream.Upload, parts []upstream.Part, want int64) error {
-	sizes := make(map[int]int64, len(parts))
+// measure fills in the sizes of the parts that are to be completed, where they are needed: to refuse parts that do not add
+// up to the size that the client promised, and for stores that copy parts together, which get the time that it takes.
+// What else may be wrong with the parts is found by CompleteUpload.
+func measure(ctx context.Context, t target, up upstream.Upload, what completion) error {
+	if what.size < 0 && !t.store.Limits().OwnUploads {
+		return nil
+	}
+	sizes, err := partSizes(ctx, t, up)
+	if errors.Is(err, upstream.NoUpload) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	total, known := int64(0), true
+	for i := range what.req.Parts {
+		size, ok := sizes[what.req.Parts[i].Number]
+		what.req.Parts[i].Size = size
+		total += size
+		known = known && ok
+	}
+	if what.size >= 0 && known && total != what.size {
+		return &s3api.Error{Code: s3api.ErrInvalidRequest,
+			Message: "The provided 'x-amz-mp-object-size' header does not match what was computed."}
+	}
+	return nil
+}
+
+// partSizes returns the sizes (bytes) of the stored parts of an upload by their numbers.
+func partSizes(ctx context.Context, t target, up upstream.Upload) (map[int]int64, error) {
+	sizes := map[int]int64{}
 	for after, more := 0, true; more; {
 		page, err := t.store.ListParts(ctx, up, after, maxPartsPage)
-		if errors.Is(err, upstream.NoUpload) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, p := range page.Parts {
 			sizes[p.Number] = p.Size
@@ -204,19 +228,7 @@ func checkObjectSize(ctx context.Context, t target, up upstream.Upload, parts []
 		}
 		more = page.More && len(page.Parts) > 0
 	}
-	total := int64(0)
-	for _, p := range parts {
-		size, ok := sizes[p.Number]
-		if !ok {
-			return nil
-		}
-		total += size
-	}
-	if total != want {
-		return &s3api.Error{Code: s3api.ErrInvalidRequest,
-			Message: "The provided 'x-amz-mp-object-size' header does not match what was computed."}
-	}
-	return nil
+	return sizes, nil
 }
 
 // completedBefore answers a client that completes an upload once more, since it did not get the answer: S3 does as if
@@ -252,6 +264,11 @@ func (s *service) abortUpload(ctx context.Context, t target, op s3api.AbortMulti
 		return nil, err
 	}
 	entry := s.journal.Find(t.store.Name(), up)
+	release, err := entry.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := t.store.AbortUpload(ctx, up); err != nil {
 		entry.Refused(err)
 		return nil, err

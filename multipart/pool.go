@@ -3,10 +3,17 @@ package multipart
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
+
+	"unistore/upstream"
 )
+
+// patience is how long an upload waits for memory: clients that send their bodies slowly may hold all of it for as long
+// as they like, and those who wait must not hang with them.
+const patience = 2 * time.Minute
 
 // blockSize is the unit of memory (bytes): small, so that a short body takes little; large enough that its cost
 // vanishes beside that of filling it.
@@ -19,11 +26,12 @@ const blockSize = 256 << 10
 // It is handed out in blocks of one size, whatever the size of parts: so a block that was given back fits
 // everybody, and blocks in use and free ones together never exceed limit.
 type pool struct {
-	limit int64 // a multiple of block
-	block int64
-	gauge prometheus.Gauge // of inUse, or nil
-	sem   *semaphore.Weighted
-	mu    struct {
+	limit    int64 // a multiple of block
+	block    int64
+	patience time.Duration
+	gauge    prometheus.Gauge // of inUse, or nil
+	sem      *semaphore.Weighted
+	mu       struct {
 		sync.Mutex
 		inUse int64    // reserved bytes
 		free  [][]byte // blocks; kept until nothing is in use
@@ -32,7 +40,7 @@ type pool struct {
 
 // newPool returns a pool of limit bytes, rounded up to blocks.
 func newPool(limit, block int64) *pool {
-	p := &pool{block: block}
+	p := &pool{block: block, patience: patience}
 	p.limit = p.round(limit)
 	p.sem = semaphore.NewWeighted(p.limit)
 	return p
@@ -42,11 +50,16 @@ func newPool(limit, block int64) *pool {
 func (p *pool) round(n int64) int64 { return ceilDiv(n, p.block) * p.block }
 
 // reserve waits for the memory of n bytes, at most limit, and returns how much that is: what release takes. The
-// error is ctx's.
+// error is ctx's, or Throttled when none was free for as long as patience.
 func (p *pool) reserve(ctx context.Context, n int64) (int64, error) {
 	n = p.round(n)
-	if err := p.sem.Acquire(ctx, n); err != nil {
-		return 0, err
+	waiting, cancel := context.WithTimeout(ctx, p.patience)
+	defer cancel()
+	if err := p.sem.Acquire(waiting, n); err != nil {
+		if ctx.Err() == nil {
+			return 0, upstream.Errorf(upstream.Throttled, opPut, "other uploads held all memory for %v", p.patience)
+		}
+		return 0, ctx.Err()
 	}
 	p.add(n)
 	return n, nil

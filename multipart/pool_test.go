@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
+
+	"unistore/upstream"
 )
 
 func TestPoolRounds(t *testing.T) {
@@ -24,6 +27,10 @@ func TestPoolRounds(t *testing.T) {
 	cancel()
 	if _, err := p.reserve(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("reserve in vain: %v", err)
+	}
+	p.patience = time.Nanosecond
+	if _, err := p.reserve(t.Context(), 1); !errors.Is(err, upstream.Throttled) {
+		t.Errorf("reserve while others hold everything: %v", err)
 	}
 	p.release(all)
 	if p.used() != 0 {

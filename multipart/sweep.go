@@ -324,15 +324,22 @@ const resolveWindow = 15 * time.Minute
 // that is all. One that there is may be another node's, so it is aborted only when it is too old, whoever has begun it.
 func (s *Sweeper) resolve(ctx context.Context, store SweepStore, w job) (outcome string, err error) {
 	from, to := w.up.Started.Add(-resolveWindow), w.up.Last.Add(resolveWindow)
+	old := w.up.Last.Add(s.cfg.MaxAge) // when all of them are too old
 	mine := func(u upstream.UploadInfo) bool {
-		return u.Key == w.up.At.Key && !u.Started.Before(from) && !u.Started.After(to) &&
-			s.j.Find(w.up.At.Upstream, upstream.Upload{Loc: upstream.Loc{Bucket: w.up.At.Bucket, Key: u.Key}, ID: u.ID}) == nil
+		if u.Key != w.up.At.Key || u.Started.Before(from) || u.Started.After(to) ||
+			s.j.Find(w.up.At.Upstream, upstream.Upload{Loc: upstream.Loc{Bucket: w.up.At.Bucket, Key: u.Key}, ID: u.ID}) != nil {
+			return false
+		}
+		if at := u.Started.Add(s.cfg.MaxAge); at.After(old) {
+			old = at
+		}
+		return true
 	}
 	found, err := find(ctx, store, w.up.At.Bucket, w.up.At.Key, mine)
 	if err != nil && !isGone(err) && !errors.Is(err, upstream.Unsupported) {
 		return "", err
 	}
-	if old := w.up.Last.Add(s.cfg.MaxAge); len(found) > 0 && s.j.cfg.Now().Before(old) {
+	if len(found) > 0 && s.j.cfg.Now().Before(old) {
 		s.later(w.e, old)
 		return "", nil
 	}

@@ -285,6 +285,16 @@ func TestIntentsAreResolvedByAge(t *testing.T) {
 	f.restart()
 	f.round(2 * sweptAge)
 	f.want("[] store 2", "an upload of the key from another time")
+
+	f.ahead.Store(int64(-resolveWindow / 2))
+	at.Key = "near"
+	f.j.Begin(meta.UploadPut, at)
+	create("near") // by another node, some minutes later: it may grow as old as any
+	f.restart()
+	f.round(sweptAge + resolveWindow/4)
+	f.want("[put intent:1] store 3", "when only the intent is too old")
+	f.round(resolveWindow / 2)
+	f.want("[] store 2", "when the upload is, too")
 }
 
 // TestFailedIntents: what the store has surely not done needs no record; retries of one key are one record.
