@@ -257,7 +257,7 @@ func (o *Observation) done(sent int64, waited time.Duration, left bool) {
 		s.most = 1
 	}
 	if waited >= stallFloor {
-		s.window.Stalled(p.paceLocked(s, now))
+		s.window.Stalled(p.paceLocked(s, now), now)
 	} else {
 		s.window.Delivered(sent)
 	}

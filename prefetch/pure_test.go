@@ -116,16 +116,20 @@ func TestWindow(t *testing.T) {
 	}
 	full := pace
 	full.Saturated = true
-	w.Stalled(full)
+	w.Stalled(full, epoch)
 	if got := w.Size(pace, 1<<40, 9); got != 38e6 {
 		t.Errorf("a stall on a saturated link widened the window to %d", got)
 	}
-	w.Stalled(pace)
+	w.Stalled(pace, epoch)
+	w.Stalled(pace, epoch.Add(299*time.Millisecond)) // of the same round trip
 	if got := w.Size(pace, 1<<40, 9); got != 76e6 {
 		t.Errorf("after a stall: %d, want 76e6", got)
 	}
-	for range 5 {
-		w.Stalled(pace)
+	if slower := (Pace{Rate: 50e6, Link: link, Run: 8e6, Max: 128 * mib}); w.Size(slower, 1<<40, 9) != 46e6 {
+		t.Errorf("after a stall, of a consumer that is slower: %d, want 46e6", w.Size(slower, 1<<40, 9))
+	}
+	for i := range time.Duration(5) {
+		w.Stalled(pace, epoch.Add((i+1)*time.Second))
 	}
 	if got := w.Size(pace, 1<<40, 9); got != 128*mib {
 		t.Errorf("after many stalls: %d", got)
@@ -135,6 +139,10 @@ func TestWindow(t *testing.T) {
 	}
 	if got := w.Size(pace, 1<<40, 9); got != 38e6 {
 		t.Errorf("long after the stalls: %d", got)
+	}
+	w.Stalled(Pace{Link: link, Run: 8e6, Max: 128 * mib}, epoch.Add(time.Minute)) // it was the largest
+	if got := w.Size(pace, 1<<40, 9); got != 38e6 {
+		t.Errorf("after a stall before the rate was known: %d", got)
 	}
 	if got := pace.Strides(mib); got < 3 || got > maxStrides {
 		t.Errorf("%d strides", got)

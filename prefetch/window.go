@@ -29,8 +29,10 @@ func RunSize(e Estimate, maxWindow, unit int64) int64 {
 
 // Window is how far ahead of one reader bytes are fetched. The zero Window has not seen a stall.
 type Window struct {
-	starve float64 // bytes; grows by stalls
-	smooth int64   // bytes delivered since the last stall or decay
+	starve float64   // times the target; below 1: no stall has been seen lately
+	until  time.Time // stalls before it are of the same cause as the last one that counted
+	round  int64     // bytes whose delivery without a stall takes something off starve
+	smooth int64     // bytes delivered since the last stall or decay
 }
 
 // Pace is what a Window is made of.
@@ -57,29 +59,30 @@ func (w *Window) Size(p Pace, seen int64, reads int) int64 {
 	if reads < 2 {
 		ramp = rampFirst
 	}
-	size := max(p.Target(), int64(w.starve), minWindow)
+	size := max(int64(float64(p.Target())*max(w.starve, 1)), minWindow)
 	return min(size, p.Max, max(seen*ramp, minWindow))
 }
 
-// Stalled says that the consumer had to wait although all of the window was under way. It doubles, unless the link is saturated:
-// then a wider one would only make everybody wait longer.
-func (w *Window) Stalled(p Pace) {
+// Stalled says that the consumer had to wait at now although all of the window was under way. It doubles, but for one round trip
+// only once, since a wider window helps no sooner; and not when the link is saturated, where it would only make everybody wait
+// longer. A window that is the largest already stays the target's, so that it follows the rate when that is known better.
+func (w *Window) Stalled(p Pace, now time.Time) {
 	w.smooth = 0
-	if p.Saturated {
+	if p.Saturated || now.Before(w.until) {
 		return
 	}
-	w.starve = min(2*max(w.starve, float64(p.Target()), minWindow), float64(p.Max))
+	w.until = now.Add(p.Link.Late() + p.Link.Transfer(p.Run))
+	target := float64(max(p.Target(), 1))
+	w.starve = max(min(2*max(w.starve, 1), float64(p.Max)/target), 1)
+	w.round = int64(target * w.starve)
 }
 
 // Delivered says that n bytes came without a stall. Each window of them takes an eighth off what stalls have added.
 func (w *Window) Delivered(n int64) {
 	w.smooth += n
-	if w.starve > 0 && w.smooth >= int64(w.starve) {
+	if w.starve > 1 && w.smooth >= w.round {
 		w.smooth = 0
 		w.starve = w.starve * 7 / 8
-		if w.starve < minWindow {
-			w.starve = 0
-		}
 	}
 }
 
