@@ -28,7 +28,7 @@ const resultsVariable = "UNISTORE_BENCH_RESULTS"
 func TestMain(m *testing.M) {
 	code := m.Run()
 	dir := os.Getenv(resultsVariable)
-	if dir != "" && len(run.Results) > 0 {
+	if dir != "" && len(run.Results)+len(run.Windows) > 0 {
 		if err := run.write(dir, cmp.Or(os.Getenv("UNISTORE_BENCH_NAME"), "writes")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1

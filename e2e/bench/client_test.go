@@ -21,11 +21,12 @@ import (
 // client speaks as much S3 as the benchmarks need, at the least cost: what it costs takes from both sides.
 type client struct {
 	endpoint
-	http *http.Client
+	http  *http.Client
+	admin string // host and port of the admin listener, of a gateway where it is needed
 }
 
 func newClient(e endpoint) *client {
-	return &client{e, &http.Client{Transport: &http.Transport{
+	return &client{endpoint: e, http: &http.Client{Transport: &http.Transport{
 		MaxIdleConnsPerHost: 64, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true,
 	}}}
 }
@@ -34,18 +35,7 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 
 // do sends a signed request, whose payload is not, and returns header and body of a 2xx answer.
 func (c *client) do(ctx context.Context, method, path string, body io.Reader, size int64) (http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
-	if err != nil {
-		return nil, nil, err
-	}
-	req.ContentLength = size
-	const payload = "UNSIGNED-PAYLOAD"
-	req.Header.Set("X-Amz-Content-Sha256", payload)
-	keys := aws.Credentials{AccessKeyID: c.access, SecretAccessKey: c.secret}
-	if err := v4.NewSigner().SignHTTP(ctx, keys, req, payload, "s3", "us-east-1", time.Now()); err != nil {
-		return nil, nil, err
-	}
-	res, err := c.http.Do(req)
+	res, err := c.send(ctx, method, path, body, size, "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,6 +45,39 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader, si
 		err = fmt.Errorf("%s %s: %d %s", method, path, res.StatusCode, text)
 	}
 	return res.Header, text, err
+}
+
+// send is do without the answer's body; a range is sent unless it is "".
+func (c *client) send(ctx context.Context, method, path string, body io.Reader, size int64, ranges string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = size
+	if ranges != "" {
+		req.Header.Set("Range", ranges)
+	}
+	const payload = "UNSIGNED-PAYLOAD"
+	req.Header.Set("X-Amz-Content-Sha256", payload)
+	keys := aws.Credentials{AccessKeyID: c.access, SecretAccessKey: c.secret}
+	if err := v4.NewSigner().SignHTTP(ctx, keys, req, payload, "s3", "us-east-1", time.Now()); err != nil {
+		return nil, err
+	}
+	return c.http.Do(req)
+}
+
+// get reads n bytes of an object from off on, all of which must come.
+func (c *client) get(ctx context.Context, path string, off, n int64) error {
+	res, err := c.send(ctx, http.MethodGet, path, nil, 0, fmt.Sprintf("bytes=%d-%d", off, off+n-1))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	got, err := io.Copy(io.Discard, res.Body)
+	if err == nil && (got != n || res.StatusCode != http.StatusPartialContent) {
+		err = fmt.Errorf("%s at %d: status %d, %d bytes", path, off, res.StatusCode, got)
+	}
+	return err
 }
 
 // noise is bytes that no server can make smaller.

@@ -59,6 +59,17 @@ func direct(name string, s *servers.Server) endpoint {
 // startGateway runs the binary in front of an S3 server. It ends with the benchmark.
 func startGateway(b *testing.B, up endpoint) *process {
 	b.Helper()
+	return launch(b, fmt.Sprintf(`upstreams:
+  up: {type: s3, region: us-east-1, endpoint: %q, path_style: true, access_key: %q, secret_key: %q}
+buckets:
+  keeping: {upstream: up, write: cache}
+  "*": {upstream: up}
+`, up.url, up.access, up.secret))
+}
+
+// launch runs the binary with a configuration (YAML) that lacks listeners, credentials and cache. It ends with the benchmark.
+func launch(b *testing.B, rest string, flags ...string) *process {
+	b.Helper()
 	binary := os.Getenv("UNISTORE_TEST_BINARY")
 	if binary == "" {
 		b.Fatal("UNISTORE_TEST_BINARY is not set: run make bench")
@@ -70,17 +81,12 @@ func startGateway(b *testing.B, up endpoint) *process {
 admin: {listen: %q}
 credentials: [{access_key: AKBENCH, secret_key: bench-secret}]
 cache: {dir: %q, size: 4GiB, reserve_free: 0}
-upstreams:
-  up: {type: s3, region: us-east-1, endpoint: %q, path_style: true, access_key: %q, secret_key: %q}
-buckets:
-  keeping: {upstream: up, write: cache}
-  "*": {upstream: up}
-`, s3, admin, filepath.Join(dir, "cache"), up.url, up.access, up.secret)
+%s`, s3, admin, filepath.Join(dir, "cache"), rest)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(binary, "serve", "--config", config)
+	cmd := exec.Command(binary, append([]string{"serve", "--config", config}, flags...)...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &log, &log, dir
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)

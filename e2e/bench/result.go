@@ -59,10 +59,21 @@ type report struct {
 	Go      string    `json:"go"`
 	CPUs    int       `json:"cpus"`
 	Load    string    `json:"load"` // /proc/loadavg when the run began
-	Results []*Result `json:"results"`
+	Results []*Result `json:"results,omitempty"`
+	Windows []Window  `json:"windows,omitempty"`
 }
 
-// Write leaves name.json and name.svg in dir.
+// Window is a cold scan through a store with one time to the first byte.
+type Window struct {
+	FirstByte float64 `json:"first_byte_ms"`
+	Reader    string  `json:"reader"`
+	Window    float64 `json:"window_mib"`   // median over the second half of the scan
+	Rate      float64 `json:"mb_s"`         // of the scan
+	Without   float64 `json:"without_mb_s"` // of the same without fetching ahead
+	Limit     float64 `json:"limit_mb_s"`   // what the store and the reader allow
+}
+
+// write leaves name.json, name.svg and name-window.svg in dir, the plots of what there is.
 func (r *report) write(dir, name string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -73,6 +84,14 @@ func (r *report) write(dir, name string) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644); err != nil {
 		return err
+	}
+	if len(r.Windows) > 0 {
+		if err := os.WriteFile(filepath.Join(dir, name+"-window.svg"), []byte(plotWindows(r.Windows)), 0o644); err != nil {
+			return err
+		}
+	}
+	if len(r.Results) == 0 {
+		return nil
 	}
 	return os.WriteFile(filepath.Join(dir, name+".svg"), []byte(plot(r.Results)), 0o644)
 }

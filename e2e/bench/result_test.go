@@ -17,7 +17,26 @@ func TestSummarise(t *testing.T) {
 	if !strings.HasSuffix(r.String(), "BELOW") {
 		t.Error(r.String())
 	}
-	d := xml.NewDecoder(strings.NewReader(plot([]*Result{r, r})))
+	wellFormed(t, plot([]*Result{r, r}))
+}
+
+func TestPlotWindows(t *testing.T) {
+	text := plotWindows([]Window{
+		{FirstByte: 10, Reader: "a<b", Window: 30, Rate: 390, Limit: 400}, {FirstByte: 10, Reader: "c", Window: 5, Rate: 100, Limit: 100},
+		{FirstByte: 1000, Reader: "a<b", Window: 128, Rate: 100, Limit: 400}, {FirstByte: 1000, Reader: "c", Window: 110, Rate: 95, Limit: 100},
+	})
+	wellFormed(t, text)
+	if n := strings.Count(text, "<polyline"); n != 2 {
+		t.Errorf("%d lines, want one for each reader", n)
+	}
+	if n := strings.Count(text, "<circle"); n != 4 {
+		t.Errorf("%d points, want 4", n)
+	}
+}
+
+func wellFormed(t *testing.T, text string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(text))
 	for {
 		if _, err := d.Token(); err == io.EOF {
 			break
