@@ -6,16 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-
-	"github.com/parquet-go/parquet-go/encoding/thrift"
-	"github.com/parquet-go/parquet-go/format"
 )
 
 // MaxFooter is the longest footer that is read: bytes.
 const MaxFooter = 16 << 20
 
-// MaxChunks bounds row groups times columns.
+// MaxChunks bounds row groups, and these times columns: a layout takes some MiB at most.
 const MaxChunks = 1 << 18
 
 // trailer is the length of a footer's own length and the magic behind it.
@@ -50,7 +46,7 @@ func FooterLength(tail []byte) (int64, error) {
 }
 
 // Parse reads the layout of a file of size bytes from its tail, which holds at least the whole footer.
-func Parse(tail []byte, size int64) (l *Layout, err error) {
+func Parse(tail []byte, size int64) (*Layout, error) {
 	n, err := FooterLength(tail)
 	if err != nil {
 		return nil, err
@@ -58,61 +54,15 @@ func Parse(tail []byte, size int64) (l *Layout, err error) {
 	if n > int64(len(tail)) {
 		return nil, fmt.Errorf("%w: %d of %d bytes", ErrFormat, len(tail), n)
 	}
-	defer func() {
-		if p := recover(); p != nil { // the library's, on damaged input
-			l, err = nil, fmt.Errorf("%w: %v", ErrFormat, p)
-		}
-	}()
-	var meta format.FileMetaData
-	if err := thrift.Unmarshal(new(thrift.CompactProtocol), tail[int64(len(tail))-n:len(tail)-trailer], &meta); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return layoutOf(&meta, size)
+	return parse(tail[int64(len(tail))-n:len(tail)-trailer], size)
 }
 
-func layoutOf(meta *format.FileMetaData, size int64) (*Layout, error) {
-	l := &Layout{}
-	total := 0
-	for g := range meta.RowGroups {
-		columns := meta.RowGroups[g].Columns
-		if total += len(columns); total > MaxChunks {
-			return nil, fmt.Errorf("%w: more than %d column chunks", ErrFormat, MaxChunks)
-		}
-		if g > 0 && len(columns) != len(l.Groups[0]) {
-			return nil, fmt.Errorf("%w: row groups of different columns", ErrFormat)
-		}
-		chunks := make([]Chunk, 0, len(columns))
-		for i := range columns {
-			m := &columns[i].MetaData
-			off := m.DataPageOffset
-			if m.DictionaryPageOffset > 0 && m.DictionaryPageOffset < off {
-				off = m.DictionaryPageOffset
-			}
-			c := Chunk{off, m.TotalCompressedSize}
-			if c.Off < 0 || c.Len < 0 || c.Len > size || c.Off > size-c.Len {
-				return nil, fmt.Errorf("%w: a column chunk outside of the file", ErrFormat)
-			}
-			chunks = append(chunks, c)
-		}
-		l.Groups = append(l.Groups, chunks)
+// Bytes is about how much memory a layout takes.
+func (l *Layout) Bytes() (n int64) {
+	for _, chunks := range l.Groups {
+		n += 24 + 16*int64(len(chunks))
 	}
-	if total > 0 {
-		l.Schema = schemaOf(&meta.RowGroups[0])
-	}
-	return l, nil
-}
-
-// schemaOf hashes the columns' paths.
-func schemaOf(g *format.RowGroup) uint64 {
-	h := fnv.New64a()
-	for i := range g.Columns {
-		for _, part := range g.Columns[i].MetaData.PathInSchema {
-			_, _ = h.Write([]byte(part)) // never fails
-			_, _ = h.Write([]byte{0})
-		}
-		_, _ = h.Write([]byte{1})
-	}
-	return h.Sum64()
+	return n
 }
 
 // Touched returns the row group that the bytes [off, off+n) are in, and those of its columns of which they hold half or the

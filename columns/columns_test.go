@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -112,6 +113,70 @@ func TestWhatDoesNotParse(t *testing.T) {
 	}
 	if _, err := columns.Parse(data, 100); !errors.Is(err, columns.ErrFormat) {
 		t.Errorf("chunks outside of the file: %v", err)
+	}
+}
+
+// What another reader finds is what ours does.
+func TestParseAgrees(t *testing.T) {
+	data := file(t, 5)
+	l, err := columns.Parse(data, int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := f.Metadata().RowGroups
+	if len(groups) != len(l.Groups) {
+		t.Fatalf("%d row groups, want %d", len(l.Groups), len(groups))
+	}
+	for g := range groups {
+		for c := range groups[g].Columns {
+			m := &groups[g].Columns[c].MetaData
+			want := columns.Chunk{Off: m.DataPageOffset, Len: m.TotalCompressedSize}
+			if m.DictionaryPageOffset > 0 {
+				want.Off = min(want.Off, m.DictionaryPageOffset)
+			}
+			if l.Groups[g][c] != want {
+				t.Errorf("group %d column %d: %+v, want %+v", g, c, l.Groups[g][c], want)
+			}
+		}
+	}
+}
+
+// Footers made to exhaust the stack or the memory of who reads them are refused, at the cost of about their own length.
+func TestHostileFooters(t *testing.T) {
+	const n = 12 << 20
+	largest := []byte{0xff, 0xff, 0xff, 0xff, 0x07} // 2^31-1
+	rows := func(head byte) []byte { return append([]byte{0x49, head}, largest...) }
+	for name, footer := range map[string][]byte{
+		"lists in lists":         append([]byte{0xf9}, bytes.Repeat([]byte{0x19}, n)...),
+		"structs in structs":     bytes.Repeat([]byte{0xfc}, n),
+		"maps in maps":           append([]byte{0xfb}, bytes.Repeat([]byte{0x01, 0xbb}, n/2)...),
+		"schema of 2^31-1":       append([]byte{0x29, 0xfc}, largest...),
+		"row groups of 2^31-1":   rows(0xfc),
+		"elements of no type":    append([]byte{0xf9, 0xf0}, largest...),
+		"a map of 2^31-1":        append(append([]byte{0xfb}, largest...), 0x33),
+		"a string of 2^31-1":     append([]byte{0xf8}, largest...),
+		"empty groups":           append([]byte{0x49, 0xfc, 0x80, 0x80, 0x80, 0x02}, bytes.Repeat([]byte{0x19, 0x0c, 0}, n/3)...),
+		"empty columns":          append([]byte{0x49, 0x1c, 0x19, 0xfc, 0x80, 0x80, 0x80, 0x04}, bytes.Repeat([]byte{0}, n)...),
+		"columns again":          append([]byte{0x49, 0x1c, 0x19, 0x0c}, bytes.Repeat([]byte{0x09, 0x02, 0x0c}, n/3)...),
+		"a number without end":   append([]byte{0x46}, bytes.Repeat([]byte{0xff}, n)...),
+		"elements without bytes": append([]byte{0xf9, 0xf1}, largest...),
+	} {
+		tail := binary.LittleEndian.AppendUint32(footer, uint32(len(footer)))
+		tail = append(tail, "PAR1"...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		l, err := columns.Parse(tail, 1<<40)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, columns.ErrFormat) {
+			t.Errorf("%s: %d groups, %v", name, len(l.Groups), err)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+			t.Errorf("%s: %d bytes allocated", name, used)
+		}
 	}
 }
 
