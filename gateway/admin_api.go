@@ -24,7 +24,7 @@ func (a *admin) readyz(c *fiber.Ctx) error {
 }
 
 // operator is the caller of the admin listener: the token gives every right.
-var operator = identity{buckets: []string{"*"}}
+var operator = identity{buckets: []string{"*"}, operator: true}
 
 // control answers the calls of the control API.
 func (a *admin) control(c *fiber.Ctx) error {

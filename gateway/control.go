@@ -135,7 +135,19 @@ func (c *control) do(ctx context.Context, r controlRequest) (any, error) {
 		return nil, &controlError{status: http.StatusMethodNotAllowed, code: string(s3api.ErrMethodNotAllowed),
 			message: "the call does not know this method", allow: strings.Join(slices.Sorted(keysOf(calls)), ", ")}
 	}
+	if r.who.query != "" && !r.mintedMay(path) {
+		return nil, deniedControl("temporary credentials may only read here, and see no query but their own")
+	}
 	return call(c, ctx, r)
+}
+
+// mintedMay reports whether temporary credentials, which live no longer than their query, may make the call: they look, and
+// change nothing.
+func (r *controlRequest) mintedMay(path string) bool {
+	if path == "queries/*" && r.name != r.who.query {
+		return false
+	}
+	return r.method == http.MethodGet || path == "residency"
 }
 
 func keysOf[V any](m map[string]V) func(yield func(string) bool) {

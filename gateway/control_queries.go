@@ -85,7 +85,8 @@ type acceptedState struct {
 		Bytes int64 `json:"bytes"`
 	} `json:"accepted"`
 	Resident    int64           `json:"resident_bytes"`
-	Rejected    []rejectedFile  `json:"rejected"`
+	Rejections  int             `json:"rejected_count"`
+	Rejected    []rejectedFile  `json:"rejected"` // the first of them, at most prefetch.MaxRejected
 	Credentials *credentialForm `json:"credentials,omitempty"`
 }
 
@@ -144,7 +145,7 @@ func (c *control) registry(r controlRequest) (*prefetch.Registry, error) {
 // nameOf returns the name of the query in the path. The operator may name any access key's.
 func nameOf(q *prefetch.Registry, r controlRequest) (string, error) {
 	own := scopedQuery(r.who, r.name)
-	if r.who.accessKey != operator.accessKey {
+	if !r.who.operator {
 		return own, nil
 	}
 	if _, err := q.Status(own); err == nil {
@@ -164,6 +165,11 @@ func nameOf(q *prefetch.Registry, r controlRequest) (string, error) {
 		return own, nil
 	}
 	return found, nil
+}
+
+// maySee reports whether the caller may be told of a query: the operator of all, temporary credentials of their own only.
+func (w identity) maySee(owner, id string) bool {
+	return w.operator || owner == w.accessKey && (w.query == "" || id == w.query)
 }
 
 func queryError(err error) error {
@@ -201,8 +207,6 @@ func (c *control) postQuery(ctx context.Context, r controlRequest) (any, error) 
 		return nil, badControl("priority is urgent, normal or background")
 	case !okPin:
 		return nil, badControl("pin is hard, soft or none")
-	case q.Credentials && r.who.query != "":
-		return nil, deniedControl("temporary credentials can not have others made")
 	}
 	entries, denied, err := q.entries(r.who)
 	if err != nil {
@@ -219,6 +223,8 @@ func (c *control) postQuery(ctx context.Context, r controlRequest) (any, error) 
 
 func acceptedForm(id string, a prefetch.Accepted, denied []rejectedFile) acceptedState {
 	out := acceptedState{ID: id, Resident: a.Resident, Rejected: append(denied, rejectedForm(a.Rejected)...)}
+	out.Rejections = len(denied) + a.Rejections
+	out.Rejected = out.Rejected[:min(len(out.Rejected), prefetch.MaxRejected)]
 	if out.Rejected == nil {
 		out.Rejected = []rejectedFile{}
 	}
@@ -231,6 +237,9 @@ func acceptedForm(id string, a prefetch.Accepted, denied []rejectedFile) accepte
 
 // entries checks the files. What the caller may not read is denied, one by one; what is malformed is an error.
 func (q *queryFiles) entries(who identity) (out []prefetch.Entry, denied []rejectedFile, err error) {
+	if len(q.Files) > prefetch.MaxEntries {
+		return nil, nil, badControl("%d files; at most %d are taken at once", len(q.Files), prefetch.MaxEntries)
+	}
 	for _, f := range q.Files {
 		e := prefetch.Entry{Bucket: f.Bucket, Key: f.Key, Prefix: f.Prefix, ETag: strings.Trim(f.ETag, `"`)}
 		switch {
@@ -327,7 +336,7 @@ func (c *control) getQueries(_ context.Context, r controlRequest) (any, error) {
 	}
 	out := []queryStatus{}
 	for _, s := range queries.List() {
-		if form := statusForm(s); r.who.accessKey == operator.accessKey || form.AccessKey == r.who.accessKey {
+		if form := statusForm(s); r.who.maySee(form.AccessKey, form.ID) {
 			out = append(out, form)
 		}
 	}

@@ -61,8 +61,10 @@ func (s *service) admitControl(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if x.who, err = s.keys.identify(auth); err != nil {
+		return err
+	}
 	x.auth = auth
-	x.who = s.keys.identify(auth)
 	return nil
 }
 

@@ -27,6 +27,12 @@ var controlKeys = []config.Credential{
 // callControl calls the control API on the S3 listener; change, when not nil, adapts the request after signing.
 func (g *testGateway) callControl(method, path, body, key string, change func(*http.Request)) (int, string, http.Header) {
 	g.t.Helper()
+	return g.callControlAs(aws.Credentials{AccessKeyID: key, SecretAccessKey: "secret"}, method, path, body, change)
+}
+
+// callControlAs is callControl with any credentials.
+func (g *testGateway) callControlAs(creds aws.Credentials, method, path, body string, change func(*http.Request)) (int, string, http.Header) {
+	g.t.Helper()
 	req, err := http.NewRequestWithContext(g.t.Context(), method, g.url+"/_unistore/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		g.t.Fatal(err)
@@ -34,7 +40,6 @@ func (g *testGateway) callControl(method, path, body, key string, change func(*h
 	sum := sha256.Sum256([]byte(body))
 	hash := hex.EncodeToString(sum[:])
 	req.Header.Set("x-amz-content-sha256", hash)
-	creds := aws.Credentials{AccessKeyID: key, SecretAccessKey: "secret"}
 	sign := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 	if err := sign.SignHTTP(g.t.Context(), creds, req, hash, "s3", "us-east-1", time.Now()); err != nil {
 		g.t.Fatal(err)

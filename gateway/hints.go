@@ -45,6 +45,9 @@ var readModes = map[string]prefetch.AccessHint{
 // unistoreHeaders reads the headers of x that are ours, does what they ask, and returns what the read is to pin.
 func (s *service) unistoreHeaders(x *exchange) *pinning {
 	h := s.pinHeaders(x.Header)
+	if h != nil && x.who.query != "" {
+		s.restrictPins(h, x.who)
+	}
 	x.query = queryOf(x, h)
 	if referer := x.Header.Get("referer"); referer != "" {
 		if _, mode, ok := strings.Cut(referer, "readMode="); ok {

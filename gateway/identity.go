@@ -16,6 +16,7 @@ type identity struct {
 	buckets   []string // globs
 	readOnly  bool
 	query     string // of temporary credentials: the query that they were made for; else empty
+	operator  bool   // the caller of the admin listener; nobody on the S3 listener is
 }
 
 func (w identity) mayUse(bucket string) bool { return matchAny(w.buckets, bucket) }
@@ -52,17 +53,21 @@ func (k *keyring) Lookup(accessKey string) (s3api.Credential, bool) {
 }
 
 // identify returns what an authenticated caller may do. An anonymous one, where they are accepted at
-// all, may do everything: that is only possible on loopback and Unix sockets.
-func (k *keyring) identify(a *s3api.Auth) identity {
+// all, may do everything that S3 has: that is only possible on loopback and Unix sockets. ErrInvalidAccessKeyId: the key
+// is gone since it was verified.
+func (k *keyring) identify(a *s3api.Auth) (identity, error) {
 	if a.Anonymous {
-		return identity{buckets: []string{"*"}}
+		return identity{buckets: []string{"*"}}, nil
 	}
 	c, ok := (*k.keys.Load())[a.AccessKey]
 	if !ok {
-		_, who, _, _ := k.minted(a.AccessKey)
-		return who
+		_, who, _, ok := k.minted(a.AccessKey)
+		if !ok {
+			return identity{}, &s3api.Error{Code: s3api.ErrInvalidAccessKeyId}
+		}
+		return who, nil
 	}
-	return identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly}
+	return identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly}, nil
 }
 
 // minted returns the temporary key pair of a query, whose rights are those of the access key that registered it: none, when
@@ -77,7 +82,10 @@ func (k *keyring) minted(accessKey string) (m prefetch.Minted, who identity, unt
 		return m, identity{buckets: operator.buckets, readOnly: true, query: id}, until, true
 	}
 	c, ok := (*k.keys.Load())[owner]
-	return m, identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly, query: id}, until, ok
+	if !ok {
+		return prefetch.Minted{}, identity{}, until, false
+	}
+	return m, identity{accessKey: c.AccessKey, buckets: c.Buckets, readOnly: c.ReadOnly, query: id}, until, true
 }
 
 // authorise refuses what the caller has no right to. Copy sources are checked where they are resolved.

@@ -84,6 +84,19 @@ func (s *service) pinHeaders(h s3api.Header) *pinHeaders {
 	return out
 }
 
+// restrictPins takes out, and counts, what temporary credentials may not ask for: another query than their own, renewing
+// it, and releases.
+func (s *service) restrictPins(h *pinHeaders, who identity) {
+	if h.query != "" && (h.query != who.query || h.queryTTL > 0) {
+		h.query, h.queryTTL = "", 0
+		s.metrics.HintsIgnored.WithLabelValues(headerQuery).Inc()
+	}
+	if h.unpin != "" {
+		h.unpin = ""
+		s.metrics.HintsIgnored.WithLabelValues(headerUnpin).Inc()
+	}
+}
+
 // read takes in one header. A second one of a name is not read: which of them is meant is anybody's guess. Names that
 // are none of pins are for others to read.
 func (h *pinHeaders) read(f s3api.Field) bool {

@@ -133,8 +133,10 @@ func (s *service) admit(x *exchange) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	if x.who, err = s.keys.identify(auth); err != nil {
+		return target{}, err
+	}
 	x.auth = auth
-	x.who = s.keys.identify(auth)
 	op, err := s3api.Parse(x.Request, s.cfg.BaseDomains)
 	x.op, x.name = op, op.Name()
 	if err != nil {

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -59,14 +60,18 @@ func (c *Changes) PutQueryFiles(name string, number uint32, files []QueryFile) {
 	c.b.Put(queryFilesKey(name, number), w.seal())
 }
 
-// DiscardQuery removes a query with its files.
+// DiscardQuery removes a query with its files: all of it or nothing. It is durable when it returns.
 func (d *DB) DiscardQuery(name string) error {
-	if err := d.discard(append(append([]byte(prefixQueryFiles), name...), 0)); err != nil {
-		return err
-	}
 	var b Batch
 	b.Delete(queryKey(name))
-	return d.e.Apply(&b, false)
+	err := d.e.Scan(append(append([]byte(prefixQueryFiles), name...), 0), nil, func(key, _ []byte) error {
+		b.Delete(slices.Clone(key))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.e.Apply(&b, true)
 }
 
 // Queries calls fn for every query, until it returns an error, which Queries returns. The error it gets is ErrCorrupt

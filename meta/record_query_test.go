@@ -11,8 +11,24 @@ import (
 	"unistore/meta/mem"
 )
 
+// applies counts batches.
+type applies struct {
+	meta.Engine
+	durable, others int
+}
+
+func (e *applies) Apply(b *meta.Batch, sync bool) error {
+	if sync {
+		e.durable++
+	} else {
+		e.others++
+	}
+	return e.Engine.Apply(b, sync)
+}
+
 func TestQueryRecords(t *testing.T) {
-	db, err := meta.NewDB(mem.New())
+	engine := &applies{Engine: mem.New()}
+	db, err := meta.NewDB(engine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +59,12 @@ func TestQueryRecords(t *testing.T) {
 	if diff := cmp.Diff(append(one, two...), files); diff != "" || next != 2 || err != nil {
 		t.Error(diff, next, err)
 	}
+	engine.durable, engine.others = 0, 0
 	if err := db.DiscardQuery(a.Name); err != nil {
 		t.Fatal(err)
+	}
+	if engine.durable != 1 || engine.others != 0 {
+		t.Errorf("%d durable changes, %d others", engine.durable, engine.others)
 	}
 	if diff := cmp.Diff([]meta.Query{b}, list()); diff != "" {
 		t.Error(diff)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -23,12 +24,14 @@ var (
 	ErrExists   = errors.New("there is a query of this name; append to it, or release it first")
 	ErrReleased = errors.New("the query has ended")
 	ErrTooMany  = errors.New("too many queries are registered")
+	ErrEntries  = fmt.Errorf("more than %d entries in one call", MaxEntries)
 )
 
 // The bounds of registrations.
 const (
 	maxQueries    = 1000
 	maxQueryFiles = 100_000
+	maxFiles      = 250_000          // of all queries: below 1 KiB each, so 250 MB
 	maxKept       = 1000             // queries that have ended and can still be asked about
 	keptFor       = 10 * time.Minute // and for how long
 	maxFailures   = 20               // that are named in a query's state
@@ -37,6 +40,12 @@ const (
 	addAgain      = 100 * time.Millisecond // after the scheduler was full
 	resolveSide   = 32                     // objects that are looked up side by side
 	resolveTime   = 20 * time.Second       // for one call
+)
+
+// The bounds of one call that registers.
+const (
+	MaxEntries  = 10_000
+	MaxRejected = 1000 // entries that Accepted names
 )
 
 // Resolver finds objects as clients name them. Its errors are told to clients by their text, which names no secret.
@@ -56,10 +65,19 @@ type Found struct {
 	Size int64
 }
 
+// RegistryCache is what a Registry asks of a cache.Cache.
+type RegistryCache interface {
+	Stats() cache.Stats
+	Resident(k cache.Key, a object.Attrs, ranges []byterange.Range) int64
+	PinsOf(query string) (cache.PinState, bool)
+	Renew(query string, ttl time.Duration) (until time.Time, ok bool)
+	Unpin(query string) bool
+}
+
 // RegistryConfig sets a Registry up; all of it is required but Log and Now.
 type RegistryConfig struct {
 	Prefetcher *Prefetcher
-	Cache      *cache.Cache
+	Cache      RegistryCache
 	DB         *meta.DB
 	Resolver   Resolver
 	Metrics    *metrics.Metrics
@@ -74,13 +92,15 @@ type Registry struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	write  sync.Mutex // orders the records; before mu
+	limits struct{ query, all int } // of files: of a query, of all
+	write  sync.Mutex               // orders the records; before mu
 
 	mu struct {
 		sync.Mutex
 		queries map[string]*query
 		minted  map[string]*query // by access key
 		ended   []*query          // oldest first
+		slots   int               // of all queries
 		closed  bool
 	}
 }
@@ -92,6 +112,7 @@ type QueryState string
 const (
 	QueryWarming  QueryState = "warming"
 	QueryReady    QueryState = "ready"
+	QueryEnding   QueryState = "ending" // its record is not removed yet
 	QueryReleased QueryState = "released"
 	QueryExpired  QueryState = "expired"
 )
@@ -111,16 +132,22 @@ type query struct {
 	state   QueryState
 	endedAt time.Time
 	calls   uint32
+	// over is closed when the query has ended and nothing of it runs: its name is free from then on.
+	over chan struct{}
 
 	files    []*file
+	slots    int // files, and those that calls under way have reserved
 	total    int64
 	resident int64 // of the pieces that have come
 	flying   int64 // of the pieces queued or under way
 	errors   int
 	failures []Failure
 	working  bool // its goroutine runs
-	at       int  // the file it is at
-	from     int64
+	// ending: it has no files and takes none. discarded: its record is gone too.
+	ending, discarded bool
+	last              QueryState // that it will have: released or expired
+	at                int        // the file it is at
+	from              int64
 }
 
 // file is one object of a query.
@@ -147,6 +174,7 @@ func OpenRegistry(cfg RegistryConfig) *Registry {
 		cfg.Now = time.Now
 	}
 	g := &Registry{cfg: cfg}
+	g.limits.query, g.limits.all = maxQueryFiles, maxFiles
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.mu.queries, g.mu.minted = map[string]*query{}, map[string]*query{}
 	if err := g.load(); err != nil {
@@ -155,47 +183,6 @@ func OpenRegistry(cfg RegistryConfig) *Registry {
 	}
 	g.work.Go(g.expire)
 	return g
-}
-
-// load reads the records. What can not be read is removed: it is the client's to register again.
-func (g *Registry) load() error {
-	now := g.cfg.Now()
-	var drop []string
-	var kept []meta.Query
-	err := g.cfg.DB.Queries(func(r meta.Query, err error) error {
-		if err != nil || !r.Until.After(now) || Class(r.Priority) >= classes {
-			drop = append(drop, r.Name)
-			return nil
-		}
-		kept = append(kept, r)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, name := range drop {
-		g.discard(name)
-	}
-	for _, r := range kept {
-		files, next, err := g.cfg.DB.QueryFiles(r.Name)
-		if err != nil {
-			return err
-		}
-		q := g.newQuery(r.Name, Class(r.Priority), cache.PinKind(r.Pin), r.Until)
-		q.minted, q.calls = Minted{r.AccessKey, r.SecretKey, r.Token}, next
-		for _, f := range files {
-			add := file{bucket: f.Bucket, key: f.Key, etag: f.ETag, size: f.Size}
-			for _, x := range f.Ranges {
-				add.ranges = append(add.ranges, byterange.Range{Off: x[0], Len: x[1]})
-			}
-			q.add(&add)
-		}
-		g.mu.Lock()
-		g.putLocked(q)
-		g.workLocked(q)
-		g.mu.Unlock()
-	}
-	return nil
 }
 
 // Close ends the work; what is registered stays recorded.
@@ -212,7 +199,7 @@ func (g *Registry) Close() error {
 }
 
 func (g *Registry) newQuery(name string, class Class, pin cache.PinKind, until time.Time) *query {
-	q := &query{name: name, class: class, pin: pin, until: until, state: QueryReady}
+	q := &query{name: name, class: class, pin: pin, until: until, state: QueryReady, over: make(chan struct{})}
 	q.ctx, q.cancel = context.WithCancel(g.ctx)
 	return q
 }
@@ -227,9 +214,15 @@ func (g *Registry) putLocked(q *query) {
 // add appends one file.
 func (q *query) add(f *file) {
 	q.files = append(q.files, f)
+	q.total += f.bytes()
+}
+
+// bytes is what f has registered.
+func (f *file) bytes() (n int64) {
 	for _, r := range f.ranges {
-		q.total += r.Len
+		n += r.Len
 	}
+	return n
 }
 
 // fail notes a failure.
@@ -262,13 +255,19 @@ type Accepted struct {
 	Name            string
 	Files           int
 	Bytes, Resident int64
-	Rejected        []Failure
+	Rejections      int       // in all
+	Rejected        []Failure // the first of them, at most MaxRejected
 	Minted          *Minted
 	Until           time.Time
 }
 
-// Register makes a query. It returns when the entries were looked up; they are warmed after that. ErrExists, ErrTooMany.
+// Register makes a query. It returns when the entries were looked up; they are warmed after that. The name of a query that
+// ends is waited for, for a bounded time. ErrExists, ErrTooMany, ErrEntries.
 func (g *Registry) Register(ctx context.Context, r Registration) (Accepted, error) {
+	if len(r.Entries) > MaxEntries {
+		return Accepted{}, ErrEntries
+	}
+	g.awaitEnd(ctx, r.Name)
 	q := g.newQuery(r.Name, r.Class, r.Pin, g.cfg.Now().Add(ttl(r.TTL)))
 	if r.Credentials {
 		q.minted = Minted{AccessKey: "UQ" + rand.Text()[:18], SecretKey: rand.Text() + rand.Text(), Token: rand.Text()}
@@ -298,24 +297,24 @@ func (g *Registry) Register(ctx context.Context, r Registration) (Accepted, erro
 	return out, err
 }
 
-// Append adds entries to a query. ErrNoQuery, ErrReleased.
+// Append adds entries to a query. ErrNoQuery, ErrReleased, ErrEntries.
 func (g *Registry) Append(ctx context.Context, name string, entries []Entry) (Accepted, error) {
+	if len(entries) > MaxEntries {
+		return Accepted{}, ErrEntries
+	}
 	q, err := g.find(name)
 	if err != nil {
 		return Accepted{}, err
 	}
 	files, rejected := g.resolve(ctx, q, entries)
-	out := Accepted{Name: name, Rejected: rejected}
-	for i := range files {
-		f := files[i]
-		for _, r := range f.ranges {
-			out.Bytes += r.Len
-		}
+	out := Accepted{Name: name, Files: len(files), Rejections: len(rejected), Rejected: rejected[:min(len(rejected), MaxRejected)]}
+	for _, f := range files {
+		out.Bytes += f.bytes()
 		out.Resident += g.cfg.Cache.Resident(f.at, object.Attrs{ETag: f.etag, Size: f.size}, f.ranges)
 	}
-	out.Files = len(files)
 	g.mu.Lock()
-	if q.state == QueryReleased || q.state == QueryExpired {
+	if !g.aliveLocked(q) {
+		g.freeLocked(q, len(files))
 		g.mu.Unlock()
 		return Accepted{}, ErrReleased
 	}
@@ -330,14 +329,19 @@ func (g *Registry) Append(ctx context.Context, name string, entries []Entry) (Ac
 	return out, nil
 }
 
+// aliveLocked reports whether q has not begun to end.
+func (g *Registry) aliveLocked(q *query) bool { return g.mu.queries[q.name] == q && !q.ending }
+
 // find returns a query that is alive.
 func (g *Registry) find(name string) (*query, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if q := g.mu.queries[name]; q != nil {
+	switch q := g.mu.queries[name]; {
+	case q != nil && q.ending:
+		return nil, ErrReleased
+	case q != nil:
 		return q, nil
-	}
-	if slices.ContainsFunc(g.mu.ended, func(q *query) bool { return q.name == name }) {
+	case slices.ContainsFunc(g.mu.ended, func(q *query) bool { return q.name == name }):
 		return nil, ErrReleased
 	}
 	return nil, ErrNoQuery
@@ -358,71 +362,4 @@ func (g *Registry) Renew(name string, d time.Duration) (time.Time, error) {
 	g.cfg.Cache.Renew(name, until.Sub(g.cfg.Now()))
 	g.record(q)
 	return until, nil
-}
-
-// Release ends a query: its pins, its credentials and what is queued for it. Releasing it again does nothing. ErrNoQuery.
-func (g *Registry) Release(name string) error {
-	q, err := g.find(name)
-	if errors.Is(err, ErrReleased) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	g.end(q, QueryReleased)
-	return nil
-}
-
-// end ends a query, once.
-func (g *Registry) end(q *query, state QueryState) {
-	g.mu.Lock()
-	if g.mu.queries[q.name] != q {
-		g.mu.Unlock()
-		return
-	}
-	delete(g.mu.queries, q.name)
-	delete(g.mu.minted, q.minted.AccessKey)
-	q.state, q.endedAt = state, g.cfg.Now()
-	q.files = nil
-	g.mu.ended = append(g.mu.ended, q)
-	if len(g.mu.ended) > maxKept {
-		g.mu.ended = slices.Delete(g.mu.ended, 0, 1)
-	}
-	g.mu.Unlock()
-	q.cancel()
-	g.cfg.Prefetcher.CancelQuery(q.name)
-	g.cfg.Cache.Unpin(q.name)
-	g.discard(q.name)
-}
-
-// expire ends queries whose time is over.
-func (g *Registry) expire() {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-g.ctx.Done():
-			return
-		case <-t.C:
-		}
-		now := g.cfg.Now()
-		var over []*query
-		states := map[QueryState]int{}
-		g.mu.Lock()
-		for _, q := range g.mu.queries {
-			if !q.until.After(now) {
-				over = append(over, q)
-			} else {
-				states[q.state]++
-			}
-		}
-		g.mu.ended = slices.DeleteFunc(g.mu.ended, func(q *query) bool { return now.Sub(q.endedAt) > keptFor })
-		g.mu.Unlock()
-		for _, state := range []QueryState{QueryWarming, QueryReady} {
-			g.cfg.Metrics.Queries.WithLabelValues(string(state)).Set(float64(states[state]))
-		}
-		for _, q := range over {
-			g.end(q, QueryExpired)
-		}
-	}
 }

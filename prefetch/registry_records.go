@@ -1,13 +1,65 @@
 package prefetch
 
-import "unistore/meta"
+import (
+	"unistore/byterange"
+	"unistore/cache"
+	"unistore/meta"
+)
+
+// load reads the records. What can not be read is removed: it is the client's to register again.
+func (g *Registry) load() error {
+	now := g.cfg.Now()
+	var drop []string
+	var kept []meta.Query
+	err := g.cfg.DB.Queries(func(r meta.Query, err error) error {
+		if err != nil || !r.Until.After(now) || Class(r.Priority) >= classes {
+			drop = append(drop, r.Name)
+			return nil
+		}
+		kept = append(kept, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range drop {
+		g.write.Lock()
+		err := g.discardLocked(name)
+		g.write.Unlock()
+		if err != nil {
+			g.cfg.Log.Warn().Err(err).Msg("the record of a query that has ended stays until the next start")
+		}
+	}
+	for _, r := range kept {
+		files, next, err := g.cfg.DB.QueryFiles(r.Name)
+		if err != nil {
+			return err
+		}
+		q := g.newQuery(r.Name, Class(r.Priority), cache.PinKind(r.Pin), r.Until)
+		q.minted, q.calls = Minted{r.AccessKey, r.SecretKey, r.Token}, next
+		for _, f := range files {
+			add := file{bucket: f.Bucket, key: f.Key, etag: f.ETag, size: f.Size}
+			for _, x := range f.Ranges {
+				add.ranges = append(add.ranges, byterange.Range{Off: x[0], Len: x[1]})
+			}
+			q.add(&add)
+		}
+		q.slots = len(q.files)
+		g.mu.Lock()
+		g.mu.slots += q.slots
+		g.putLocked(q)
+		g.workLocked(q)
+		g.mu.Unlock()
+	}
+	return nil
+}
 
 // record writes the record of q, unless it has ended. A failure costs the registration at the next start, no more.
 func (g *Registry) record(q *query) {
 	g.write.Lock()
 	defer g.write.Unlock()
 	g.mu.Lock()
-	alive := g.mu.queries[q.name] == q
+	alive := g.aliveLocked(q)
 	r := meta.Query{
 		Name: q.name, Until: q.until, Priority: byte(q.class), Pin: byte(q.pin),
 		AccessKey: q.minted.AccessKey, SecretKey: q.minted.SecretKey, Token: q.minted.Token,
@@ -37,7 +89,7 @@ func (g *Registry) recordFiles(q *query, number uint32, files []*file) {
 	g.write.Lock()
 	defer g.write.Unlock()
 	g.mu.Lock()
-	alive := g.mu.queries[q.name] == q
+	alive := g.aliveLocked(q)
 	g.mu.Unlock()
 	if !alive {
 		return
@@ -54,12 +106,11 @@ func (g *Registry) store(c *meta.Changes) {
 	}
 }
 
-// discard removes the records of a query.
-func (g *Registry) discard(name string) {
-	g.write.Lock()
-	defer g.write.Unlock()
-	if err := g.cfg.DB.DiscardQuery(name); err != nil {
+// discardLocked removes the record of a query; g.write is held.
+func (g *Registry) discardLocked(name string) error {
+	err := g.cfg.DB.DiscardQuery(name)
+	if err != nil {
 		g.cfg.Metrics.CacheErrors.WithLabelValues("meta").Inc()
-		g.cfg.Log.Warn().Err(err).Msg("the record of a query that has ended stays until it expires")
 	}
+	return err
 }

@@ -31,6 +31,7 @@ const (
 	rejectRange   Rejection = "no byte of the ranges is in the object"
 	rejectFit     Rejection = "it does not fit into what the cache may hold for it"
 	rejectMany    Rejection = "the query has too many files"
+	rejectFull    Rejection = "the gateway has too many registered files"
 	rejectTime    Rejection = "it was not found out in time; send it again"
 	rejectChanged Rejection = "the object was changed"
 	rejectKept    Rejection = "the cache could not keep it"
@@ -54,21 +55,18 @@ func reason(err error) string {
 	return string(rejectStore)
 }
 
-// resolve looks the entries up, side by side and for a bounded time.
+// resolve looks the entries up, side by side and for a bounded time. Room for the files is reserved: the caller's.
 func (g *Registry) resolve(ctx context.Context, q *query, entries []Entry) (files []*file, rejected []Failure) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
-	g.mu.Lock()
-	room := maxQueryFiles - len(q.files)
-	g.mu.Unlock()
 	found := make([][]*file, len(entries))
-	failed := make([][]Failure, len(entries))
+	failed := make([]*Failure, len(entries))
 	next := make(chan int)
 	var all sync.WaitGroup
 	for range min(resolveSide, len(entries)) {
 		all.Go(func() {
 			for i := range next {
-				found[i], failed[i] = g.lookUp(ctx, &entries[i], room)
+				found[i], failed[i] = g.lookUp(ctx, q, &entries[i])
 			}
 		})
 	}
@@ -77,25 +75,22 @@ func (g *Registry) resolve(ctx context.Context, q *query, entries []Entry) (file
 	}
 	close(next)
 	all.Wait()
-	free := g.room(q)
+	room, refused := g.room(q), 0
 	for i := range entries {
-		rejected = append(rejected, failed[i]...)
+		if failed[i] != nil {
+			rejected = append(rejected, *failed[i])
+		}
 		for _, f := range found[i] {
-			n := int64(0)
-			for _, r := range f.ranges {
-				n += r.Len
-			}
-			switch {
-			case len(files) >= room:
-				rejected = append(rejected, Failure{f.bucket, f.key, string(rejectMany)})
-			case n > free:
-				rejected = append(rejected, Failure{f.bucket, f.key, string(rejectFit)})
-			default:
-				free -= n
+			if n := f.bytes(); n <= room {
+				room -= n
 				files = append(files, f)
+				continue
 			}
+			refused++
+			rejected = append(rejected, Failure{f.bucket, f.key, string(rejectFit)})
 		}
 	}
+	g.free(q, refused)
 	return files, rejected
 }
 
@@ -116,35 +111,52 @@ func (g *Registry) room(q *query) int64 {
 	return max(limit, 0)
 }
 
-// lookUp finds the files of one entry, at most about limit.
-func (g *Registry) lookUp(ctx context.Context, e *Entry, limit int) ([]*file, []Failure) {
-	if e.Prefix == nil {
-		t, err := g.cfg.Resolver.Resolve(ctx, e.Bucket, e.Key)
-		if err != nil {
-			return nil, []Failure{{e.Bucket, e.Key, reason(err)}}
-		}
-		f, err := e.file(e.Key, t)
-		if err != nil {
-			return nil, []Failure{{e.Bucket, e.Key, reason(err)}}
-		}
-		return []*file{f}, nil
+// lookUp finds the files of one entry, as far as there is room for them, which is reserved then.
+func (g *Registry) lookUp(ctx context.Context, q *query, e *Entry) ([]*file, *Failure) {
+	if e.Prefix != nil {
+		return g.list(ctx, q, e)
 	}
-	var files []*file
+	got, why := g.reserve(q, 1)
+	if got == 0 {
+		return nil, &Failure{e.Bucket, e.Key, string(why)}
+	}
+	t, err := g.cfg.Resolver.Resolve(ctx, e.Bucket, e.Key)
+	var f *file
+	if err == nil {
+		f, err = e.file(e.Key, t)
+	}
+	if err != nil {
+		g.free(q, 1)
+		return nil, &Failure{e.Bucket, e.Key, reason(err)}
+	}
+	return []*file{f}, nil
+}
+
+// list is lookUp of a prefix. It lists no further when there is no more room.
+func (g *Registry) list(ctx context.Context, q *query, e *Entry) (files []*file, failed *Failure) {
 	for after := ""; ; {
+		if full, why := g.full(q); full {
+			return files, &Failure{e.Bucket, *e.Prefix, string(why)}
+		}
 		page, next, err := g.cfg.Resolver.List(ctx, e.Bucket, *e.Prefix, after)
 		if err != nil {
-			return files, []Failure{{e.Bucket, *e.Prefix, reason(err)}}
+			return files, &Failure{e.Bucket, *e.Prefix, reason(err)}
 		}
+		var found []*file
 		for _, o := range page {
 			if f, err := e.file(o.Key, Target{Key: o.At, ETag: o.ETag, Size: o.Size}); err == nil {
-				f.at, f.target = o.At, nil
-				files = append(files, f)
+				f.target = nil // its headers are not known
+				found = append(found, f)
 			}
 		}
+		got, why := g.reserve(q, len(found))
+		files = append(files, found[:got]...)
 		switch {
+		case got < len(found):
+			return files, &Failure{e.Bucket, *e.Prefix, string(why)}
 		case next == "" && len(files) == 0:
-			return nil, []Failure{{e.Bucket, *e.Prefix, "there is nothing below the prefix"}}
-		case next == "", len(files) > limit:
+			return nil, &Failure{e.Bucket, *e.Prefix, "there is nothing below the prefix"}
+		case next == "":
 			return files, nil
 		}
 		after = next

@@ -43,7 +43,7 @@ func (g *Registry) Ready(name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q := g.mu.queries[name]
-	return q != nil && q.state == QueryReady && len(q.files) > 0 && q.errors == 0
+	return q != nil && !q.ending && q.state == QueryReady && len(q.files) > 0 && q.errors == 0
 }
 
 // Status returns the state of a query, also for some time after its end. ErrNoQuery.
@@ -70,7 +70,9 @@ func (g *Registry) List() []Status {
 	g.mu.Lock()
 	list := make([]Status, 0, len(g.mu.queries))
 	for _, q := range g.mu.queries {
-		list = append(list, q.status())
+		if !q.discarded {
+			list = append(list, q.status())
+		}
 	}
 	g.mu.Unlock()
 	slices.SortFunc(list, func(a, b Status) int {

@@ -121,7 +121,7 @@ func (g *Registry) hand(q *query, p piece, left time.Duration, done func()) bool
 		g.over(q, p, r)
 		done()
 	}
-	for !g.cfg.Prefetcher.Add(j) {
+	for q.ctx.Err() != nil || !g.cfg.Prefetcher.Add(j) {
 		select {
 		case <-q.ctx.Done():
 			g.over(q, p, JobResult{Err: ErrDropped})
@@ -162,6 +162,13 @@ func (g *Registry) again(q *query, p piece, done func()) bool {
 // over takes in the end of a piece.
 func (g *Registry) over(q *query, p piece, r JobResult) {
 	g.mu.Lock()
+	ending := q.ending
+	g.mu.Unlock()
+	if ending && r.Pin.Bytes > 0 {
+		g.cfg.Cache.Unpin(q.name) // it was pinned while the query ended; the name is its own as long as the piece flies
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	q.flying -= p.rng.Len
 	switch {
 	case errors.Is(r.Err, ErrDropped):
@@ -175,9 +182,5 @@ func (g *Registry) over(q *query, p piece, r JobResult) {
 		q.resident += p.rng.Len
 	}
 	q.settle()
-	ended := q.state == QueryReleased || q.state == QueryExpired
-	g.mu.Unlock()
-	if ended && r.Pin.Bytes > 0 {
-		g.cfg.Cache.Unpin(q.name) // it was pinned while the query ended
-	}
+	g.leaveLocked(q)
 }

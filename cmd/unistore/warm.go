@@ -42,8 +42,9 @@ type warmAnswer struct {
 		Files int   `json:"files"`
 		Bytes int64 `json:"bytes"`
 	} `json:"accepted"`
-	Resident int64      `json:"resident_bytes"`
-	Rejected []rejected `json:"rejected"`
+	Resident   int64      `json:"resident_bytes"`
+	Rejections int        `json:"rejected_count"`
+	Rejected   []rejected `json:"rejected"` // the first of them
 }
 
 type rejected struct {
@@ -133,6 +134,9 @@ func warm(cmd *cobra.Command, p process, admin *adminFlags, f warmFlags, files [
 	}
 	for _, r := range a.Rejected {
 		fmt.Fprintf(p.err, "rejected: s3://%s/%s: %s\n", r.File.Bucket, r.File.Key, r.Reason)
+	}
+	if more := a.Rejections - len(a.Rejected); more > 0 {
+		fmt.Fprintf(p.err, "rejected: %d more\n", more)
 	}
 	if !f.wait {
 		if asJSON(cmd) {
