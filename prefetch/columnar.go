@@ -11,6 +11,10 @@ import (
 // chunkGap: chunks with a gap up to this between them are fetched by one request (bytes).
 const chunkGap = 64 << 10
 
+// maxLooks bounds how many chunks a read looks at to find those ahead of it, but for the rest of a row group: what is wanted
+// already is looked at as well.
+const maxLooks = 4096
+
 // columnUse is which columns one query reads of files with one schema in one directory. What has no name of its own comes
 // again with other columns, or for the same ones: a new pass begins then, which knows nothing. Guarded by Prefetcher.mu.
 type columnUse struct {
@@ -27,6 +31,17 @@ func (u *columnUse) restart() { *u = columnUse{pass: u.pass + 1, reads: map[int]
 
 // wants reports whether the query reads a column about as often as it reads any.
 func (u *columnUse) wants(column int) bool { return u.reads[column] > 0 && 2*u.reads[column] >= u.most }
+
+// columns are those that the query reads, ascending.
+func (u *columnUse) columns() (list []int) {
+	for c := range u.reads {
+		if u.wants(c) {
+			list = append(list, c)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
 
 // columnFile is what one query has read, and what is wanted for it, of one version in columns.
 type columnFile struct {
@@ -98,7 +113,8 @@ func (f *columnFile) touch(off, n int64, u *columnUse) (group int, ok bool) {
 }
 
 // ahead wants the columns of u in the row groups from on, as far as budget bytes reach, and returns what is left of these. A
-// reader that leaves row groups out is not run ahead of: only what is left of the one it is in is wanted.
+// reader that leaves row groups out is not run ahead of: only what is left of the one it is in is wanted. Behind a row group of
+// which a chunk does not fit nothing is looked for: the next read brings more budget.
 func (f *columnFile) ahead(u *columnUse, from int, budget int64) (out []Want, left int64) {
 	f.follow(u.pass)
 	end := len(f.layout.Groups)
@@ -106,11 +122,20 @@ func (f *columnFile) ahead(u *columnUse, from int, budget int64) (out []Want, le
 		end = min(end, from+1)
 		budget = min(budget, f.groupBytes(from))
 	}
-	for g := from; g < end && budget > 0; g++ {
+	list, looks, fits := u.columns(), 0, true
+	for g := from; g < end && budget > 0 && fits && looks < maxLooks; g++ {
 		var chunks []columns.Chunk
-		for c, chunk := range f.layout.Groups[g] {
-			id := chunkID{g, c}
-			if !u.wants(c) || f.read[id] || f.wanted[id] || chunk.Len == 0 || chunk.Len > budget {
+		looks += 1 + len(list)
+		for _, c := range list {
+			if c >= len(f.layout.Groups[g]) { // another file's with the same hash
+				break
+			}
+			id, chunk := chunkID{g, c}, f.layout.Groups[g][c]
+			if f.read[id] || f.wanted[id] || chunk.Len == 0 {
+				continue
+			}
+			if chunk.Len > budget {
+				fits = false
 				continue
 			}
 			f.wanted[id] = true

@@ -126,6 +126,37 @@ func TestSkippedRowGroups(t *testing.T) {
 	}
 }
 
+// A chunk that does not fit ends the search behind its row group.
+func TestSearchEndsWhereNothingFits(t *testing.T) {
+	l := grid(1000, 3)
+	for g := range l.Groups {
+		l.Groups[g][2].Len = 1
+	}
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	for c := range 3 {
+		f.touch(l.Groups[0][c].Off, l.Groups[0][c].Len, u)
+	}
+	out, left := f.ahead(u, 0, mib+10)
+	if len(f.wanted) != 2 || len(out) != 2 || left != 9 { // one of group 1 and the byte behind
+		t.Errorf("%s, %d left, %d chunks wanted", show(out), left, len(f.wanted))
+	}
+}
+
+// What is wanted already is looked at only so far.
+func TestSearchIsBounded(t *testing.T) {
+	l := grid(3*maxLooks, 1)
+	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f.touch(l.Groups[0][0].Off, mib, u)
+	f.ahead(u, 0, 1<<40)
+	f.ahead(u, 0, 1<<40)
+	if n := len(f.wanted); n > maxLooks {
+		t.Errorf("%d chunks wanted from the first row group on", n)
+	}
+	if f.ahead(u, maxLooks, 1<<40); len(f.wanted) <= maxLooks/2 {
+		t.Error("nothing is wanted further on")
+	}
+}
+
 func TestClip(t *testing.T) {
 	l := grid(1, 3)
 	wants := []Want{{Range: l2r(l.Groups[0][0].Off+mib/2, mib)}, {Range: l2r(l.Groups[0][1].Off, mib)}}

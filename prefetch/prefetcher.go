@@ -178,12 +178,16 @@ func (p *Prefetcher) Observe(r Read) *Observation {
 			wants = append(clip(wants, s.file.layout, r.Range), chunks...)
 		}
 	}
+	changed := promoted > 0 || len(dropped) > 0
 	if !r.Quiet {
 		for _, w := range wants {
-			p.mu.sched.add(&Job{Target: r.Target, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s})
+			job := &Job{Target: r.Target, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s}
+			changed = p.mu.sched.add(job) || changed
 		}
 	}
-	p.pumpLocked(now)
+	if changed { // else what waits goes on waiting, and most reads change nothing
+		p.pumpLocked(now)
+	}
 	p.mu.Unlock()
 	p.cfg.Metrics.PrefetchPromoted.Add(float64(promoted))
 	p.tell(dropped)

@@ -317,3 +317,23 @@ func TestPrefetcherSideBySide(t *testing.T) {
 	all.Wait()
 	idle(t, p)
 }
+
+// A read that changes nothing does not look for jobs to start.
+func TestQuietReadsDoNotPump(t *testing.T) {
+	f := &filler{}
+	p, _ := newTest(t, f, Budget{Memory: 64 * mib, Jobs: 8})
+	p.mu.Lock()
+	p.mu.sched.add(&Job{Target: reading("other", 0, mib).Target, Range: byterange.Range{Len: mib}, Class: ClassHinted})
+	p.mu.Unlock()
+	r := reading("k", 100*mib, mib)
+	r.Hint.Access = HintRandom
+	p.Observe(r).Done(mib, 0, false)
+	p.mu.Lock()
+	queued := p.mu.sched.queued
+	p.mu.Unlock()
+	if queued != 1 {
+		t.Errorf("%d jobs wait", queued)
+	}
+	p.Observe(reading("s", 0, 8*mib)).Done(8*mib, 0, false) // a scan
+	idle(t, p)
+}

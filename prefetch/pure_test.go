@@ -355,6 +355,39 @@ func TestSchedulerOrder(t *testing.T) {
 	}
 }
 
+// A link that has refused a class is not asked about the rest of it; the jobs of other links are found behind it.
+func TestSchedulerAsksOnce(t *testing.T) {
+	s := newScheduler(Budget{Memory: 1 << 40, Jobs: 100})
+	add := func(bucket string, n int64) *Job {
+		j := &Job{Class: ClassHinted}
+		j.Target.Key.Bucket = bucket
+		j.Range.Len = n
+		s.add(j)
+		return j
+	}
+	first := add("full", mib)
+	if s.next(epoch) != first {
+		t.Fatal("the first does not start")
+	}
+	l := s.linkOf(linkKey{bucket: "full"})
+	l.limit = float64(4 * mib)
+	big := add("full", 8*mib)
+	for range 100 {
+		add("full", 1) // would be let through
+	}
+	other := add("free", mib)
+	a := s.ask(ClassHinted)
+	if got := s.firstOf(s.queries[""].queues[ClassHinted], &a, epoch); got != other || a.open != 1 || !a.refused[big.Target.link()] {
+		t.Errorf("found %+v, %+v", got, a)
+	}
+	if got := s.next(epoch); got != other {
+		t.Errorf("next is %+v", got)
+	}
+	if got := s.next(epoch); got != nil {
+		t.Errorf("of a link that refuses: %+v", got)
+	}
+}
+
 // Random adds, starts, ends, drops and reached jobs: the budgets hold, the sums are right, promoted jobs cost nothing, and nothing
 // is left in the end.
 func TestSchedulerModel(t *testing.T) {
@@ -379,10 +412,17 @@ func TestSchedulerModel(t *testing.T) {
 					}
 				}
 			}
+			waiting := 0
 			for _, q := range s.queries {
 				for _, list := range q.queues {
 					queued += len(list)
 				}
+			}
+			for class := range classes {
+				waiting += s.ask(class).open
+			}
+			if waiting != queued {
+				t.Fatalf("seed %d: %d queued, %d by link", seed, queued, waiting)
 			}
 			if low != s.low || lows > 1 && low > budget.Memory/2 {
 				t.Fatalf("seed %d: %d bytes of hints and below, the scheduler says %d, at most half of %d", seed, low, s.low, budget.Memory)

@@ -75,12 +75,13 @@ type Budget struct {
 // scheduler holds the jobs that wait and those under way, and says which is next. Not safe for concurrent use.
 //
 // Order: by class; within a class the query that has got least, so that one with many jobs does not keep others
-// waiting; within a query first come, first served. A job that its link's governor refuses stays, and others go before it.
+// waiting; within a query first come, first served. A job that its link's governor refuses stays, and those for other links go before it.
 type scheduler struct {
 	budget  Budget
 	links   map[linkKey]*linkState
 	queries map[string]*share
 	queued  int
+	waiting [classes]map[linkKey]int // of queued, by class and link
 	running map[*Job]struct{}
 	bytes   int64 // of the running jobs that are not promoted
 	count   int   // of them
@@ -106,7 +107,11 @@ type share struct {
 }
 
 func newScheduler(b Budget) *scheduler {
-	return &scheduler{budget: b, links: map[linkKey]*linkState{}, queries: map[string]*share{}, running: map[*Job]struct{}{}}
+	s := &scheduler{budget: b, links: map[linkKey]*linkState{}, queries: map[string]*share{}, running: map[*Job]struct{}{}}
+	for class := range s.waiting {
+		s.waiting[class] = map[linkKey]int{}
+	}
+	return s
 }
 
 // linkOf returns the state of a link, made when it is new.
@@ -135,7 +140,18 @@ func (s *scheduler) add(j *Job) bool {
 	q.queues[j.Class] = append(q.queues[j.Class], j)
 	q.queued++
 	s.queued++
+	s.waiting[j.Class][j.Target.link()]++
 	return true
+}
+
+// left takes a job out of what waits; it is in no queue any more.
+func (s *scheduler) left(q *share, j *Job) {
+	q.queued--
+	s.queued--
+	waiting, link := s.waiting[j.Class], j.Target.link()
+	if waiting[link]--; waiting[link] == 0 {
+		delete(waiting, link)
+	}
 }
 
 // level is the least that any query has got: a new one begins there, not at nothing.
@@ -166,18 +182,13 @@ func (s *scheduler) nextOf(class Class, now time.Time) *Job {
 	var best *Job
 	var owner *share
 	ownerName := ""
+	asked := s.ask(class)
 	for name, q := range s.queries {
 		if len(q.queues[class]) == 0 || owner != nil && (q.got > owner.got || q.got == owner.got && name > ownerName) {
 			continue
 		}
-		for _, j := range q.queues[class] {
-			if s.admits(j, now) {
-				best, owner, ownerName = j, q, name
-				break
-			}
-			if j.Class == ClassSequential {
-				break // in order, or not at all
-			}
+		if j := s.firstOf(q.queues[class], &asked, now); j != nil {
+			best, owner, ownerName = j, q, name
 		}
 	}
 	if best == nil {
@@ -188,22 +199,63 @@ func (s *scheduler) nextOf(class Class, now time.Time) *Job {
 	return best
 }
 
-func (s *scheduler) admits(j *Job, now time.Time) bool {
+// asking is one search for a job of one class. A link's governor that refuses one job is not asked about the others: there
+// may be thousands.
+type asking struct {
+	refused map[linkKey]bool
+	open    int // jobs that wait for links which have not refused
+}
+
+func (s *scheduler) ask(class Class) (a asking) {
+	for _, n := range s.waiting[class] {
+		a.open += n
+	}
+	return a
+}
+
+// firstOf returns the first job of list, which is of one class, that may start; or nil.
+func (s *scheduler) firstOf(list []*Job, a *asking, now time.Time) *Job {
+	for _, j := range list {
+		if a.open == 0 {
+			return nil
+		}
+		if s.admits(j, a, now) {
+			return j
+		}
+		if j.Class == ClassSequential {
+			return nil // in order, or not at all
+		}
+	}
+	return nil
+}
+
+func (s *scheduler) admits(j *Job, a *asking, now time.Time) bool {
 	if s.count > 0 && s.bytes+j.Range.Len > s.budget.Memory {
 		return false
 	}
 	if j.Class >= ClassHinted && s.low > 0 && s.low+j.Range.Len > s.budget.Memory/2 {
 		return false
 	}
-	l := s.linkOf(j.Target.link())
-	return l.allows(j.Class, j.Range.Len, l.running, now)
+	link := j.Target.link()
+	if a.refused[link] {
+		return false
+	}
+	l := s.linkOf(link)
+	if l.allows(j.Class, j.Range.Len, l.running, now) {
+		return true
+	}
+	if a.refused == nil {
+		a.refused = map[linkKey]bool{}
+	}
+	a.refused[link] = true
+	a.open -= s.waiting[j.Class][link]
+	return false
 }
 
 func (s *scheduler) unqueue(q *share, j *Job) {
 	list := q.queues[j.Class]
 	q.queues[j.Class] = slices.Delete(list, slices.Index(list, j), slices.Index(list, j)+1)
-	q.queued--
-	s.queued--
+	s.left(q, j)
 }
 
 func (s *scheduler) start(q *share, j *Job, now time.Time) {
@@ -305,10 +357,9 @@ func (s *scheduler) dropOf(name string, q *share, class Class, match func(*Job) 
 		}
 		j.dropped = true
 		dropped = append(dropped, j)
+		s.left(q, j)
 		return true
 	})
-	q.queued -= len(dropped)
-	s.queued -= len(dropped)
 	s.reap(name, q)
 	return dropped
 }
