@@ -17,7 +17,7 @@ func (b *Backend) ListBuckets(ctx context.Context) ([]upstream.Bucket, error) {
 	for {
 		c := b.start(ctx, "ListBuckets", "", upstream.Loc{})
 		var out *sdk.ServiceGetResult
-		err := c.do(func() (err error) {
+		err := c.ask("ListAllMyBucketsResult", func() (err error) {
 			out, _, err = c.Service.Get(c.ctx, &sdk.ServiceGetOptions{Marker: marker, Region: b.cfg.Region})
 			return err
 		})
@@ -78,7 +78,7 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 		return err
 	}
 	defer b.forget(name)
-	return c.do(func() error {
+	return c.remove(func() error {
 		_, err := c.Bucket.Delete(c.ctx)
 		return err
 	})

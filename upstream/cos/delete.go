@@ -26,7 +26,7 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 			return &upstream.Error{Code: upstream.Changed, Op: c.op, Message: "another version is there"}
 		}
 	}
-	err = c.do(func() error {
+	err = c.remove(func() error {
 		var o []*sdk.ObjectDeleteOptions
 		if opts.VersionID != "" {
 			// Its own field for the version has the wrong name.
@@ -38,11 +38,24 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 	switch {
 	case err == nil || upstream.CodeOf(err) == upstream.NotExist:
 		return nil
-	case opts.VersionID == nullVersion && unversioned(err):
-		return b.Delete(ctx, loc, upstream.DeleteOptions{})
+	case wire.RefusedNull(opts.VersionID, err):
+		return b.deleteOnly(ctx, loc, err)
 	default:
 		return err
 	}
+}
+
+// deleteOnly deletes an object without versions, of which the store has refused to delete version "null" (refusal). In a
+// bucket that has versions, or may have, that would be another version.
+func (b *Backend) deleteOnly(ctx context.Context, loc upstream.Loc, refusal error) error {
+	on, err := b.askVersions(ctx, loc.Bucket)
+	if err != nil {
+		return err
+	}
+	if on {
+		return refusal
+	}
+	return b.Delete(ctx, loc, upstream.DeleteOptions{})
 }
 
 // DeleteBatch implements upstream.BatchDeleter. Keys that XML cannot carry go one by one: in a batch they
@@ -68,7 +81,7 @@ func (b *Backend) DeleteBatch(ctx context.Context, bucket string, keys []string)
 		return errs, nil
 	}
 	var out *sdk.ObjectDeleteMultiResult
-	err = c.do(func() (err error) {
+	err = c.ask("DeleteResult", func() (err error) {
 		out, _, err = c.Object.DeleteMulti(c.ctx, in)
 		return err
 	})

@@ -23,7 +23,7 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	c.setObject(req.Headers)
 	c.x.Set("X-Cos-Storage-Class", classToCOS(req.StorageClass))
 	var out *sdk.InitiateMultipartUploadResult
-	err = c.do(func() (err error) {
+	err = c.ask("InitiateMultipartUploadResult", func() (err error) {
 		out, _, err = c.Object.InitiateMultipartUpload(c.ctx, loc.Key, nil)
 		return err
 	})
@@ -94,7 +94,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 		in.Parts = append(in.Parts, sdk.Object{PartNumber: p.Number, ETag: wire.Quote(p.ETag)})
 	}
 	var out *sdk.CompleteMultipartUploadResult
-	err = c.do(func() (err error) {
+	err = c.ask("CompleteMultipartUploadResult", func() (err error) {
 		out, _, err = c.Object.CompleteMultipartUpload(c.ctx, up.Key, url.QueryEscape(up.ID), in)
 		return err
 	})
@@ -123,7 +123,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return err
 	}
-	return c.do(func() error {
+	return c.remove(func() error {
 		_, err := c.Object.AbortMultipartUpload(c.ctx, up.Key, url.QueryEscape(up.ID))
 		return err
 	})
@@ -140,7 +140,7 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 		in.PartNumberMarker = strconv.Itoa(after)
 	}
 	var out *sdk.ObjectListPartsResult
-	err = c.do(func() (err error) {
+	err = c.ask("ListPartsResult", func() (err error) {
 		out, _, err = c.Object.ListParts(c.ctx, up.Key, url.QueryEscape(up.ID), in)
 		return err
 	})
@@ -178,8 +178,7 @@ func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsReque
 	if err != nil {
 		return upstream.UploadsPage{}, err
 	}
-	c.x.Keep = true
-	err = c.do(func() error {
+	err = c.ask("ListMultipartUploadsResult", func() error {
 		_, _, err := c.Bucket.ListMultipartUploads(c.ctx, &sdk.ListMultipartUploadsOptions{
 			Prefix: req.Prefix, Delimiter: req.Delimiter, MaxUploads: req.MaxUploads, EncodingType: "url",
 			KeyMarker: req.KeyMarker, UploadIDMarker: req.UploadIDMarker,

@@ -87,12 +87,17 @@ func (b *Backend) hasVersions(ctx context.Context, bucket string) (bool, error) 
 	if on, ok := b.versions.get(bucket); ok {
 		return on, nil
 	}
+	return b.askVersions(ctx, bucket)
+}
+
+// askVersions is hasVersions that believes nothing of before.
+func (b *Backend) askVersions(ctx context.Context, bucket string) (bool, error) {
 	c, err := b.beginBucket(ctx, "GetVersioning", bucket)
 	if err != nil {
 		return false, err
 	}
 	var out *sdk.BucketGetVersionResult
-	err = c.do(func() (err error) {
+	err = c.ask("VersioningConfiguration", func() (err error) {
 		out, _, err = c.Bucket.GetVersioning(c.ctx)
 		return err
 	})
@@ -168,7 +173,7 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 		c.setObject(req.Headers)
 	}
 	var out *sdk.ObjectCopyResult
-	err = c.do(func() (err error) {
+	err = c.ask("CopyObjectResult", func() (err error) {
 		out, _, err = c.Object.Copy(c.ctx, dst.Key, source, nil)
 		return err
 	})
@@ -247,7 +252,7 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	}
 	c.x.Set("X-Cos-Copy-Source-Range", req.Range.Header())
 	var out *sdk.CopyPartResult
-	err = c.do(func() (err error) {
+	err = c.ask("CopyPartResult", func() (err error) {
 		out, _, err = c.Object.CopyPart(c.ctx, up.Key, up.ID, number, source, nil)
 		return err
 	})

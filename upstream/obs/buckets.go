@@ -18,7 +18,7 @@ func (b *Backend) ListBuckets(ctx context.Context) ([]upstream.Bucket, error) {
 			return nil, err
 		}
 		var out *sdk.ListBucketsOutput
-		err = c.do(func() (err error) {
+		err = c.ask("ListAllMyBucketsResult", func() (err error) {
 			out, err = c.ObsClient.ListBuckets(in)
 			return err
 		})
@@ -74,7 +74,7 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 		return err
 	}
 	defer b.buckets.Forget(name)
-	return c.do(func() error {
+	return c.remove(func() error {
 		_, err := c.ObsClient.DeleteBucket(name)
 		return err
 	})

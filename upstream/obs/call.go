@@ -63,6 +63,7 @@ func (b *Backend) beginUpload(ctx context.Context, op string, up upstream.Upload
 
 func (b *Backend) start(ctx context.Context, op string, loc upstream.Loc) (*call, error) {
 	ctx, x := wire.Begin(ctx)
+	x.Keep = op != "Open"
 	client, err := b.newClient(ctx)
 	if err != nil {
 		return nil, &upstream.Error{Code: upstream.Unavailable, Op: op, Err: err, Unsent: true}
@@ -177,6 +178,22 @@ func (c *call) fail(err error) error {
 		out.Code = upstream.NoBucket
 	}
 	return out
+}
+
+// remove is do for a deletion.
+func (c *call) remove(fn func() error) error {
+	if err := c.do(fn); err != nil {
+		return err
+	}
+	return c.x.Gone(c.op)
+}
+
+// ask is do for a call whose good answer is a document with that root.
+func (c *call) ask(root string, fn func() error) error {
+	if err := c.do(fn); err != nil {
+		return err
+	}
+	return c.x.Answered(c.op, root)
 }
 
 // header is the answer's, as it came.

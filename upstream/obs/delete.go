@@ -25,18 +25,48 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 			return &upstream.Error{Code: upstream.Changed, Op: c.op, Message: "another version is there"}
 		}
 	}
-	err = c.do(func() error {
+	err = c.remove(func() error {
 		_, err := c.DeleteObject(&sdk.DeleteObjectInput{Bucket: loc.Bucket, Key: loc.Key, VersionId: opts.VersionID})
 		return err
 	})
 	switch {
 	case err == nil || upstream.CodeOf(err) == upstream.NotExist:
 		return nil
-	case opts.VersionID == nullVersion && unversioned(err):
-		return b.Delete(ctx, loc, upstream.DeleteOptions{})
+	case wire.RefusedNull(opts.VersionID, err):
+		return b.deleteOnly(ctx, loc, err)
 	default:
 		return err
 	}
+}
+
+// deleteOnly deletes an object without versions, of which the store has refused to delete version "null" (refusal). In a
+// bucket that has versions, or may have, that would be another version.
+func (b *Backend) deleteOnly(ctx context.Context, loc upstream.Loc, refusal error) error {
+	on, err := b.askVersions(ctx, loc.Bucket)
+	if err != nil {
+		return err
+	}
+	if on {
+		return refusal
+	}
+	return b.Delete(ctx, loc, upstream.DeleteOptions{})
+}
+
+// askVersions asks whether a bucket has, or had, versions.
+func (b *Backend) askVersions(ctx context.Context, bucket string) (bool, error) {
+	c, err := b.beginBucket(ctx, "GetVersioning", bucket)
+	if err != nil {
+		return false, err
+	}
+	var out *sdk.GetBucketVersioningOutput
+	err = c.ask("VersioningConfiguration", func() (err error) {
+		out, err = c.GetBucketVersioning(bucket)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return out.Status != "", nil // Enabled or Suspended
 }
 
 // DeleteBatch implements upstream.BatchDeleter. Keys that XML cannot carry go one by one: in a batch they
@@ -62,7 +92,7 @@ func (b *Backend) DeleteBatch(ctx context.Context, bucket string, keys []string)
 		return errs, nil
 	}
 	var out *sdk.DeleteObjectsOutput
-	err = c.do(func() (err error) {
+	err = c.ask("DeleteResult", func() (err error) {
 		out, err = c.DeleteObjects(in)
 		return err
 	})

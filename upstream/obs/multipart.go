@@ -21,7 +21,7 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	}
 	c.sign("x-obs-storage-class", classToOBS(req.StorageClass))
 	var out *sdk.InitiateMultipartUploadOutput
-	err = c.do(func() (err error) {
+	err = c.ask("InitiateMultipartUploadResult", func() (err error) {
 		// The answer repeats the key, which XML cannot carry as it is.
 		in := &sdk.InitiateMultipartUploadInput{EncodingType: "url"}
 		in.Bucket, in.Key, in.ContentType = loc.Bucket, loc.Key, noType // which the lines replace
@@ -89,7 +89,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 		in.Parts = append(in.Parts, sdk.Part{PartNumber: p.Number, ETag: wire.Quote(p.ETag)})
 	}
 	var out *sdk.CompleteMultipartUploadOutput
-	err = c.do(func() (err error) {
+	err = c.ask("CompleteMultipartUploadResult", func() (err error) {
 		out, err = c.CompleteMultipartUpload(in)
 		return err
 	})
@@ -109,7 +109,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return err
 	}
-	return c.do(func() error {
+	return c.remove(func() error {
 		_, err := c.AbortMultipartUpload(&sdk.AbortMultipartUploadInput{Bucket: up.Bucket, Key: up.Key, UploadId: up.ID})
 		return err
 	})
@@ -122,7 +122,7 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 		return upstream.PartsPage{}, err
 	}
 	var out *sdk.ListPartsOutput
-	err = c.do(func() (err error) {
+	err = c.ask("ListPartsResult", func() (err error) {
 		out, err = c.ObsClient.ListParts(&sdk.ListPartsInput{
 			Bucket: up.Bucket, Key: up.Key, UploadId: up.ID, MaxParts: limit, PartNumberMarker: after, EncodingType: "url",
 		})
@@ -147,7 +147,7 @@ func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsReque
 		return upstream.UploadsPage{}, err
 	}
 	var out *sdk.ListMultipartUploadsOutput
-	err = c.do(func() (err error) {
+	err = c.ask("ListMultipartUploadsResult", func() (err error) {
 		out, err = c.ListMultipartUploads(&sdk.ListMultipartUploadsInput{
 			Bucket: req.Bucket, Prefix: req.Prefix, Delimiter: req.Delimiter, MaxUploads: req.MaxUploads,
 			KeyMarker: req.KeyMarker, UploadIdMarker: req.UploadIDMarker, EncodingType: "url",

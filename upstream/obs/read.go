@@ -12,15 +12,6 @@ import (
 	"unistore/upstream/internal/wire"
 )
 
-// nullVersion names the only version of an object without versions. A service may not know the name.
-const nullVersion = "null"
-
-// unversioned reports whether a service that was asked for a version refused the question itself.
-func unversioned(err error) bool {
-	code := upstream.CodeOf(err)
-	return code == upstream.Invalid || code == upstream.Unsupported
-}
-
 // Stat implements upstream.Backend by HEAD.
 func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.StatOptions) (object.Attrs, error) {
 	if opts.PartNumber > 0 {
@@ -35,8 +26,8 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 		return err
 	})
 	if err != nil {
-		if opts.VersionID == nullVersion && unversioned(err) {
-			return b.Stat(ctx, loc, upstream.StatOptions{})
+		if wire.RefusedNull(opts.VersionID, err) {
+			return b.statOnly(ctx, loc)
 		}
 		return object.Attrs{}, err
 	}
@@ -44,6 +35,18 @@ func (b *Backend) Stat(ctx context.Context, loc upstream.Loc, opts upstream.Stat
 	attrs := attrsOf(a.Header, a.Length)
 	if a.Length < 0 || attrs.ETag == "" {
 		return object.Attrs{}, upstream.Errorf(upstream.Unavailable, c.op, "HEAD without Content-Length or ETag")
+	}
+	return attrs, nil
+}
+
+// statOnly is Stat of an object that has no versions.
+func (b *Backend) statOnly(ctx context.Context, loc upstream.Loc) (object.Attrs, error) {
+	attrs, err := b.Stat(ctx, loc, upstream.StatOptions{})
+	if err == nil {
+		err = wire.OnlyVersion("Stat", attrs)
+	}
+	if err != nil {
+		return object.Attrs{}, err
 	}
 	return attrs, nil
 }
@@ -75,9 +78,8 @@ func (b *Backend) Open(ctx context.Context, loc upstream.Loc, opts upstream.Open
 		return err
 	})
 	if err != nil {
-		if opts.VersionID == nullVersion && unversioned(err) {
-			opts.VersionID = ""
-			return b.Open(ctx, loc, opts)
+		if wire.RefusedNull(opts.VersionID, err) {
+			return b.openOnly(ctx, loc, opts)
 		}
 		return nil, err
 	}
@@ -90,6 +92,20 @@ func (b *Backend) Open(ctx context.Context, loc upstream.Loc, opts upstream.Open
 	}
 	if err != nil {
 		_ = out.Body.Close() // refused anyway
+		return nil, err
+	}
+	return st, nil
+}
+
+// openOnly is Open of an object that has no versions.
+func (b *Backend) openOnly(ctx context.Context, loc upstream.Loc, opts upstream.OpenOptions) (*upstream.Stream, error) {
+	opts.VersionID = ""
+	st, err := b.Open(ctx, loc, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := wire.OnlyVersion("Open", st.Attrs); err != nil {
+		_ = st.Body.Close() // refused anyway
 		return nil, err
 	}
 	return st, nil
@@ -108,7 +124,7 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest, marker
 	in := &sdk.ListObjectsInput{Bucket: req.Bucket, Marker: marker}
 	in.Prefix, in.Delimiter, in.MaxKeys, in.EncodingType = req.Prefix, req.Delimiter, req.MaxKeys, "url"
 	var out *sdk.ListObjectsOutput
-	err = c.do(func() (err error) {
+	err = c.ask("ListBucketResult", func() (err error) {
 		out, err = c.ListObjects(in)
 		return err
 	})

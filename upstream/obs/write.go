@@ -77,7 +77,7 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 		}
 	}
 	var out *sdk.CopyObjectOutput
-	err = c.do(func() (err error) {
+	err = c.ask("CopyObjectResult", func() (err error) {
 		in := &sdk.CopyObjectInput{CopySourceBucket: req.Source.Bucket, CopySourceKey: req.Source.Key}
 		in.Bucket, in.Key = dst.Bucket, dst.Key
 		out, err = c.CopyObject(in, c.lines())
@@ -149,7 +149,7 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	}
 	c.sign("x-obs-copy-source-range", req.Range.Header())
 	var out *sdk.CopyPartOutput
-	err = c.do(func() (err error) {
+	err = c.ask("CopyPartResult", func() (err error) {
 		in := &sdk.CopyPartInput{
 			Bucket: up.Bucket, Key: up.Key, UploadId: up.ID, PartNumber: number,
 			CopySourceBucket: req.Source.Bucket, CopySourceKey: req.Source.Key,

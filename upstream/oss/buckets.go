@@ -20,7 +20,7 @@ func (b *Backend) ListBuckets(ctx context.Context) ([]upstream.Bucket, error) {
 		if err != nil {
 			return nil, r.fail(err)
 		}
-		if err := r.answered("ListAllMyBucketsResult"); err != nil {
+		if err := r.Answered(r.op, "ListAllMyBucketsResult"); err != nil {
 			return nil, err
 		}
 		for _, e := range out.Buckets {
@@ -55,7 +55,7 @@ func (b *Backend) bucketInfo(ctx context.Context, op, name string) (sdk.BucketIn
 	if err != nil {
 		return sdk.BucketInfo{}, r.fail(err)
 	}
-	if err := r.answered("BucketInfo"); err != nil {
+	if err := r.Answered(r.op, "BucketInfo"); err != nil {
 		return sdk.BucketInfo{}, err
 	}
 	b.buckets.Set(name, true)
@@ -96,7 +96,7 @@ func (b *Backend) DeleteBucket(ctx context.Context, name string) error {
 	if err != nil {
 		return r.fail(err)
 	}
-	return r.gone()
+	return r.Gone(r.op)
 }
 
 func (b *Backend) forget(name string) {

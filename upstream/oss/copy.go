@@ -42,7 +42,7 @@ func (b *Backend) Copy(ctx context.Context, dst upstream.Loc, req upstream.CopyR
 	if err != nil {
 		return object.Attrs{}, r.fail(err)
 	}
-	if err := r.answered("CopyObjectResult"); err != nil {
+	if err := r.Answered(r.op, "CopyObjectResult"); err != nil {
 		return object.Attrs{}, err
 	}
 	return b.written(ctx, r, deref(out.ETag))
@@ -99,7 +99,7 @@ func (b *Backend) CopyPart(ctx context.Context, up upstream.Upload, number int, 
 	if err != nil {
 		return upstream.Part{}, r.fail(err)
 	}
-	if err := r.answered("CopyPartResult"); err != nil {
+	if err := r.Answered(r.op, "CopyPartResult"); err != nil {
 		return upstream.Part{}, err
 	}
 	etag := wire.Unquote(deref(out.ETag))

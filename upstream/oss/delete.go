@@ -20,7 +20,7 @@ func (b *Backend) Delete(ctx context.Context, loc upstream.Loc, opts upstream.De
 	}
 	_, err = b.client.DeleteObject(r.bare().ctx, &sdk.DeleteObjectRequest{Bucket: &loc.Bucket, Key: &loc.Key, VersionId: optional(opts.VersionID)})
 	if err == nil {
-		return r.gone()
+		return r.Gone(r.op)
 	}
 	if err := r.fail(err); upstream.CodeOf(err) != upstream.NotExist {
 		return err
@@ -72,7 +72,7 @@ func (b *Backend) deleteBatch(ctx context.Context, bucket string, batch []sdk.De
 	if err != nil {
 		return nil, r.fail(err)
 	}
-	if err := r.answered("DeleteResult"); err != nil {
+	if err := r.Answered(r.op, "DeleteResult"); err != nil {
 		return nil, err
 	}
 	deleted := make(map[string]bool, len(out.DeletedObjects))

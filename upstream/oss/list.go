@@ -28,7 +28,7 @@ func (b *Backend) listOnce(ctx context.Context, req upstream.ListRequest, marker
 	if err != nil {
 		return wire.Marked{}, r.fail(err)
 	}
-	if err := r.answered("ListBucketResult"); err != nil {
+	if err := r.Answered(r.op, "ListBucketResult"); err != nil {
 		return wire.Marked{}, err
 	}
 	page := wire.Marked{Truncated: out.IsTruncated, Next: deref(out.NextMarker)}

@@ -28,7 +28,7 @@ func (b *Backend) CreateUpload(ctx context.Context, loc upstream.Loc, req upstre
 	if err != nil {
 		return "", r.fail(err)
 	}
-	if err := r.answered("InitiateMultipartUploadResult"); err != nil {
+	if err := r.Answered(r.op, "InitiateMultipartUploadResult"); err != nil {
 		return "", err
 	}
 	if !wire.ValidUploadID(deref(out.UploadId)) {
@@ -91,7 +91,7 @@ func (b *Backend) CompleteUpload(ctx context.Context, up upstream.Upload, req up
 	if err != nil {
 		return object.Attrs{}, r.fail(err)
 	}
-	if err := r.answered("CompleteMultipartUploadResult"); err != nil {
+	if err := r.Answered(r.op, "CompleteMultipartUploadResult"); err != nil {
 		return object.Attrs{}, err
 	}
 	return b.written(ctx, r, deref(out.ETag))
@@ -141,7 +141,7 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return r.fail(err)
 	}
-	return r.gone()
+	return r.Gone(r.op)
 }
 
 // ListParts implements upstream.Multiparter.
@@ -156,7 +156,7 @@ func (b *Backend) ListParts(ctx context.Context, up upstream.Upload, after, limi
 	if err != nil {
 		return upstream.PartsPage{}, r.fail(err)
 	}
-	if err := r.answered("ListPartsResult"); err != nil {
+	if err := r.Answered(r.op, "ListPartsResult"); err != nil {
 		return upstream.PartsPage{}, err
 	}
 	page := upstream.PartsPage{More: out.IsTruncated, StorageClass: classOf(deref(out.StorageClass))}
@@ -181,7 +181,7 @@ func (b *Backend) ListUploads(ctx context.Context, req upstream.ListUploadsReque
 	if err != nil {
 		return upstream.UploadsPage{}, r.fail(err)
 	}
-	if err := r.answered("ListMultipartUploadsResult"); err != nil {
+	if err := r.Answered(r.op, "ListMultipartUploadsResult"); err != nil {
 		return upstream.UploadsPage{}, err
 	}
 	page := upstream.UploadsPage{More: out.IsTruncated}

@@ -82,23 +82,6 @@ func (r *request) bare() *request {
 	return r
 }
 
-// answered checks that a good answer is the document that it should be: the SDK takes any other, and none at all, for one in
-// which everything is missing, as for the listing of an empty bucket.
-func (r *request) answered(root string) error {
-	if got := r.Answer().Root(); got != root {
-		return upstream.Errorf(upstream.Unavailable, r.op, "the answer is no %s but %q", root, got)
-	}
-	return nil
-}
-
-// gone checks that a deletion was answered as OSS does, by 204: a page of something in between, with 200, is no deletion.
-func (r *request) gone() error {
-	if status := r.Answer().Status; status != http.StatusNoContent {
-		return upstream.Errorf(upstream.Unavailable, r.op, "status %d", status)
-	}
-	return nil
-}
-
 // fail says what became of a request.
 func (r *request) fail(err error) error {
 	out := r.b.vendor.Fail(r.Exchange, r.op, err)

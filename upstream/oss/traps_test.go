@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -634,37 +633,6 @@ func TestTraps(t *testing.T) {
 			return b
 		},
 	})
-}
-
-// A document of something in between is no answer: the SDK takes it for one in which everything is missing.
-func TestTrapOtherDocuments(t *testing.T) {
-	for _, page := range []string{"<html><body>log in</body></html>", "", "<?xml version='1.0'?><Other/>"} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) }))
-		b := open(t, srv.URL)
-		ctx, up := t.Context(), upstream.Upload{Loc: loc("k"), ID: "0123"}
-		errs := map[string]error{
-			"Delete": b.Delete(ctx, loc("k"), upstream.DeleteOptions{}), "DeleteBucket": b.DeleteBucket(ctx, bucket), "AbortUpload": b.AbortUpload(ctx, up),
-		}
-		_, errs["List"] = b.List(ctx, upstream.ListRequest{Bucket: bucket, MaxKeys: 1})
-		_, errs["ListBuckets"] = b.ListBuckets(ctx)
-		_, errs["StatBucket"] = b.StatBucket(ctx, bucket)
-		_, errs["CreateUpload"] = b.CreateUpload(ctx, loc("k"), upstream.CreateUploadRequest{})
-		_, errs["ListParts"] = b.ListParts(ctx, up, 0, 1)
-		_, errs["ListUploads"] = b.ListUploads(ctx, upstream.ListUploadsRequest{Bucket: bucket, MaxUploads: 1})
-		_, errs["CompleteUpload"] = b.CompleteUpload(ctx, up, upstream.CompleteRequest{Parts: []upstream.Part{{Number: 1, ETag: "a"}}})
-		_, errs["Copy"] = b.Copy(ctx, loc("k"), upstream.CopyRequest{Source: loc("src")})
-		_, errs["DeleteBatch"] = b.DeleteBatch(ctx, bucket, []string{"a"})
-		_, errs["Stat"] = b.Stat(ctx, loc("k"), upstream.StatOptions{})
-		_, errs["Open"] = b.Open(ctx, loc("k"), upstream.OpenOptions{})
-		_, errs["Put"] = b.Put(ctx, loc("k"), body("x"))
-		for call, err := range errs {
-			if err == nil || upstream.CodeOf(err) != upstream.Unavailable {
-				t.Errorf("%s, %q: %v", call, page, err)
-			}
-		}
-		_ = b.Close()
-		srv.Close()
-	}
 }
 
 func TestThrottled(t *testing.T) {

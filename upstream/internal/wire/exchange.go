@@ -39,6 +39,24 @@ type Answer struct {
 // everything is missing.
 func (a Answer) Root() string { return root(a.Body) }
 
+// Answered checks that a good answer, which Keep has kept, is the document that it should be: SDKs take any other, and none at
+// all, for one in which everything is missing, as for the listing of an empty bucket. op is for the error.
+func (x *Exchange) Answered(op, root string) error {
+	if got := x.answer.Root(); got != root {
+		return upstream.Errorf(upstream.Unavailable, op, "the answer is no %s but %.40q", root, got)
+	}
+	return nil
+}
+
+// Gone checks that a deletion, of an object, an upload or a bucket, was answered by 204, as OSS, OBS and COS document it: a
+// page of something in between, with 200, is no deletion. op is for the error.
+func (x *Exchange) Gone(op string) error {
+	if status := x.answer.Status; status != http.StatusNoContent {
+		return upstream.Errorf(upstream.Unavailable, op, "a deletion was answered with status %d", status)
+	}
+	return nil
+}
+
 type exchangeKey struct{}
 
 // Begin starts a call: ctx is the caller's, the result is for the SDK.
