@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func (c *Client) Close() {
 
 // Call calls a method of the NameNode. Its errors are a *RemoteError, a *LostError, or ctx's.
 func (c *Client) Call(ctx context.Context, method string, req, resp proto.Message) error {
-	id := c.last.Add(1)
+	id := c.last.Add(1) & math.MaxInt32 // ids below zero have meanings of their own: Hadoop's RpcConstants
 	var giveUp time.Time // set by the first failure
 	reached := false     // a NameNode may have got the call
 	pause := firstPause

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -249,6 +251,27 @@ func TestLostAnswerIsAskedForAgainUnderTheSameID(t *testing.T) {
 		if r.id != asked[0].id || r.clientID != asked[0].clientID || r.retry != int32(i) {
 			t.Errorf("attempt %d was %+v, after %+v", i, r, asked[0])
 		}
+	}
+}
+
+// TestCallIDsBeginAgain: no call has an id below zero, however many calls there were.
+func TestCallIDsBeginAgain(t *testing.T) {
+	nn := emulate(t, always(done(true)))
+	c := client(t, 0, nn.addr())
+	c.last.Store(math.MaxInt32 - 2)
+	var want []int32
+	for _, id := range []int32{math.MaxInt32 - 1, math.MaxInt32, 0, 1} {
+		if ok, err := c.Delete(t.Context(), "/x", false); !ok || err != nil {
+			t.Fatalf("call %d: %v, %v", id, ok, err)
+		}
+		want = append(want, id)
+	}
+	var got []int32
+	for _, r := range nn.asked() {
+		got = append(got, r.id)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("ids %d, want %d", got, want)
 	}
 }
 
