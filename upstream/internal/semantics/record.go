@@ -132,10 +132,26 @@ func (r *Record) Describes(s Stamp) bool {
 	return r.Version == RecordVersion && r.ETag != "" && (Stamp{r.Size, r.MTime, r.Inode}) == s
 }
 
+// partsFit reports whether the parts can be those of the object: others can write records too.
+func (r *Record) partsFit() bool {
+	if len(r.Parts) == 0 {
+		return true
+	}
+	count, left := int64(MaxPartNumber), r.Size
+	for _, run := range r.Parts {
+		n, size := run[0], run[1]
+		if n < 1 || n > count || size < 0 || size > left/n {
+			return false
+		}
+		count, left = count-n, left-n*size
+	}
+	return left == 0
+}
+
 // ParseRecord returns nil for bytes that are no record of this version of the file.
 func ParseRecord(data []byte, s Stamp) *Record {
 	var r Record
-	if err := json.Unmarshal(data, &r); err != nil || !r.Describes(s) {
+	if err := json.Unmarshal(data, &r); err != nil || !r.Describes(s) || !r.partsFit() {
 		return nil
 	}
 	return &r
