@@ -104,6 +104,30 @@ func (b *Backend) CreateBucket(ctx context.Context, name string) error {
 	if !validBucket(name) {
 		return upstream.Errorf(upstream.Invalid, op, "%q cannot be a bucket", name)
 	}
+	if there, err := b.info(ctx, b.bucketPath(name)); err != nil {
+		return fail(op, err)
+	} else if there != nil {
+		return upstream.Errorf(upstream.BucketOwned, op, "%q", name)
+	}
+	// Read before the bucket is there: those that begin in it afterwards are not among them.
+	stale, err := b.readDir(ctx, b.uploadsOf(name))
+	if err != nil {
+		return fail(op, err)
+	}
+	if err := b.placeBucket(ctx, op, name); err != nil {
+		return err
+	}
+	for _, s := range stale { // uploads to a bucket that another program removed
+		dir := inode(s.GetFileId())
+		if _, err := b.nn.Delete(ctx, dir, true); err != nil && !isMissing(err) {
+			b.area.discard(dir)
+		}
+	}
+	return nil
+}
+
+// placeBucket makes a bucket appear with its attribute, or fails with BucketOwned.
+func (b *Backend) placeBucket(ctx context.Context, op, name string) error {
 	dir, err := b.stageDir(ctx, op)
 	if err != nil {
 		return err
@@ -111,10 +135,6 @@ func (b *Backend) CreateBucket(ctx context.Context, name string) error {
 	now := strconv.AppendInt(nil, time.Now().UnixMilli(), 10)
 	err = b.nn.SetXAttr(ctx, dir, createdName, now)
 	if err == nil {
-		// A bucket that another program removed may have left uploads.
-		_, err = b.nn.Delete(ctx, b.uploadsOf(name), true)
-	}
-	if err == nil || isMissing(err) {
 		err = b.nn.Rename(ctx, dir, b.bucketPath(name), false)
 	}
 	if err != nil {

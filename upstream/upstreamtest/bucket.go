@@ -14,6 +14,15 @@ func bucketCases() []testCase {
 			e.wantCode(e.bucketer().CreateBucket(e.ctx, e.bucket), upstream.BucketOwned, upstream.BucketExists)
 			e.wantContent("k", []byte("x"))
 		}},
+		{name: "bucket/create twice, an upload goes on", needs: multipart, run: func(e *env) {
+			up := e.createUpload("k", upstream.CreateUploadRequest{})
+			data := e.data(1000)
+			part := e.part(up, 1, data)
+			e.wantCode(e.bucketer().CreateBucket(e.ctx, e.bucket), upstream.BucketOwned, upstream.BucketExists)
+			e.wantUploads([]upstream.Upload{up}, upstream.ListUploadsRequest{MaxUploads: 10})
+			e.complete(up, upstream.CompleteRequest{Parts: []upstream.Part{part}})
+			e.wantContent("k", data)
+		}},
 		{name: "bucket/stat", run: func(e *env) {
 			got, err := e.bucketer().StatBucket(e.ctx, e.bucket)
 			if err != nil || got.Name != e.bucket {
