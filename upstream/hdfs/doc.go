@@ -49,7 +49,9 @@
 // # Reading
 //
 // A version is read by its inode (/.reserved/.inodes/ID), so that one that takes its name meanwhile is never
-// mixed in. A replica that fails, or whose bytes do not match their checksums, is left for the next one.
+// mixed in. A replica that fails, or whose bytes do not match their checksums, is left for the next one; its
+// DataNode is asked last for the rest of the body. One that cannot be reached, or gives nothing for 15 s, is
+// asked last by all reads for a minute.
 //
 // # Metadata
 //

@@ -37,8 +37,11 @@ const (
 	defaultUser = "unistore"
 	dialTimeout = 5 * time.Second
 	callTimeout = 20 * time.Second
-	// transferTimeout is Hadoop's dfs.client.socket-timeout.
-	transferTimeout = 60 * time.Second
+	// writeTimeout is Hadoop's dfs.client.socket-timeout.
+	writeTimeout = 60 * time.Second
+	// readTimeout is for the answer to a read, and for each packet. With it the three replicas that files have
+	// by default are all tried before the body counts as standing still (upstream.DefaultIdleTimeout).
+	readTimeout = 15 * time.Second
 	// A call that met a failure is sent again for so long: a restart takes longer, a failover does not.
 	onePatience  = 3 * time.Second
 	manyPatience = 15 * time.Second
@@ -49,7 +52,9 @@ type Backend struct {
 	log   zerolog.Logger
 	root  string
 	nn    *namenode.Client
-	dn    datanode.Config
+	dn    datanode.Config // of writes
+	reads datanode.Config
+	slow  suspects
 	area  *area
 	keys  *semantics.Locks // by bucket/key: who changes the object
 	ends  *semantics.Locks // by upload id: who ends it
@@ -89,9 +94,11 @@ func New(cfg Config) (*Backend, error) {
 	b := &Backend{
 		log: cfg.Log, root: cfg.Root, nn: nn, keys: semantics.NewLocks(), ends: semantics.NewLocks(),
 		dn: datanode.Config{
-			Dial: dial, ClientName: nn.Name(), DialTimeout: dialTimeout, Timeout: transferTimeout, Hostnames: cfg.Hostnames, Sync: !cfg.NoSync,
+			Dial: dial, ClientName: nn.Name(), DialTimeout: dialTimeout, Timeout: writeTimeout, Hostnames: cfg.Hostnames, Sync: !cfg.NoSync,
 		},
 	}
+	b.reads = b.dn
+	b.reads.Timeout = readTimeout
 	b.area = newArea(b)
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop

@@ -223,9 +223,12 @@ type body struct {
 	off, left int64
 	blocks    []*wire.LocatedBlock
 	r         *datanode.Reader // of the block at off, or nil
-	tried     int              // replicas of this block that have failed since the last byte
-	relocated bool             // the NameNode was asked anew since the last byte
-	last      error            // of the replica before
+	from      string           // the DataNode that was asked last
+	order     []*wire.DatanodeInfo
+	tried     int             // replicas in order that were asked since the last byte
+	failed    map[string]bool // DataNodes
+	relocated bool            // the NameNode was asked anew since the last byte
+	last      error           // of the replica before
 }
 
 // locate asks the NameNode where the blocks are.
@@ -301,7 +304,7 @@ func (f *body) readBlock(p []byte) (int, error) {
 		if cerr := f.ctx.Err(); cerr != nil {
 			return 0, cerr
 		}
-		f.last = err
+		f.fails(err)
 	}
 }
 
@@ -309,14 +312,18 @@ func (f *body) readBlock(p []byte) (int, error) {
 // when that one fails.
 func (f *body) openReplica() error {
 	block := f.blockAt()
-	if block == nil || f.tried >= len(block.GetLocs()) {
+	if f.tried == 0 {
+		f.order = f.replicas(block)
+	}
+	if block == nil || f.tried >= len(f.order) {
 		return f.relocate()
 	}
-	node := block.GetLocs()[f.tried]
+	node := f.order[f.tried]
 	f.tried++
+	f.from = nodeID(node)
 	start := f.off - int64(block.GetOffset())
 	n := min(int64(block.GetB().GetNumBytes())-start, f.left)
-	r, err := datanode.NewReader(f.ctx, f.b.dn, node, block, start, n)
+	r, err := datanode.NewReader(f.ctx, f.b.reads, node, block, start, n)
 	if cerr := f.ctx.Err(); cerr != nil {
 		if err == nil {
 			r.Close()
@@ -324,7 +331,7 @@ func (f *body) openReplica() error {
 		return cerr
 	}
 	if err != nil {
-		f.last = err
+		f.fails(err)
 		return nil
 	}
 	f.r = r

@@ -76,8 +76,8 @@ func (c *Client) Close() {
 // Call calls a method of the NameNode. Its errors are a *RemoteError, a *LostError, or ctx's.
 func (c *Client) Call(ctx context.Context, method string, req, resp proto.Message) error {
 	id := c.last.Add(1) & math.MaxInt32 // ids below zero have meanings of their own: Hadoop's RpcConstants
-	var giveUp time.Time // set by the first failure
-	reached := false     // a NameNode may have got the call
+	var giveUp time.Time                // set by the first failure
+	reached := false                    // a NameNode may have got the call
 	pause := firstPause
 	for retry := int32(0); ; retry++ {
 		sent, err := c.attempt(ctx, id, retry, call{method, req, resp})
