@@ -41,6 +41,7 @@ type Metrics struct {
 	UpstreamBytes     *prometheus.CounterVec   // upstream, direction: in|out
 	UpstreamRetries   *prometheus.CounterVec   // upstream, operation
 	UpstreamWaits     *prometheus.CounterVec   // upstream, class: demand|background
+	UpstreamDisowned  *prometheus.CounterVec   // upstream, outcome: deleted|left|failed
 
 	Uploads             *prometheus.GaugeVec   // state: intent|open|completing|completed|abandoned
 	UploadParts         *prometheus.CounterVec // outcome
@@ -87,6 +88,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		UpstreamBytes:     b.counters("unistore_upstream_bytes_total", "Body bytes from (in) and to (out) upstreams.", "upstream", "direction"),
 		UpstreamRetries:   b.counters("unistore_upstream_retries_total", "Repeated requests to upstreams.", "upstream", "operation"),
 		UpstreamWaits:     b.counters("unistore_upstream_waits_total", "Requests that had to wait for a connection, by whether a client waits for them.", "upstream", "class"),
+		UpstreamDisowned:  b.counters("unistore_upstream_disowned_total", "Objects that the store took with other bytes than were sent, by what became of them.", "upstream", "outcome"),
 
 		Uploads:             b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
 		UploadParts:         b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),

@@ -62,7 +62,8 @@ func (s *session) sortedParts() ([]upstream.Part, error) {
 // s3ETag is the form that S3 gives the ETag of an object made of parts; other stores have others.
 var s3ETag = regexp.MustCompile(`^[0-9a-fA-F]{32}-([0-9]+)$`)
 
-// checkCompleted compares what the store says it has made with what was sent. size 0 is "not said".
+// checkCompleted compares what the store says it has made with what was sent. size 0 is "not said". upstream.Store, which
+// can also remove what is wrong, has done so before; this is for other Targets.
 func checkCompleted(attrs object.Attrs, size int64, parts int) error {
 	bad := attrs.ETag == "" || (attrs.Size != 0 && attrs.Size != size)
 	if m := s3ETag.FindStringSubmatch(attrs.ETag); m != nil {

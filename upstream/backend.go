@@ -34,7 +34,8 @@ type Backend interface {
 	// object or the new one, and after an error, or a Body that fails or ends early
 	// (TooShort), the old one. The driver reads Body to io.EOF before it commits. The result has at
 	// least Size, ETag and VersionID, and whatever the store says of the bytes that it took: ETagMD5,
-	// Checksums. Store compares these with what was sent.
+	// Checksums. Store compares these with what was sent. A driver that does so itself returns the same
+	// attributes with Corrupted: they tell Store which object is there now.
 	Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs, error)
 
 	// Delete removes an object; one that does not exist is no error, except with IfMatch (Changed).
@@ -69,7 +70,7 @@ type Multiparter interface {
 	// CompleteUpload makes the object of the listed parts, atomically. parts ascend by number
 	// (PartOrder) and each ETag is the one UploadPart returned (InvalidPart). A part other than the last
 	// below Limits().MinPart is TooSmall. The result has at least the ETag; HeadersKnown says that
-	// the rest is there too.
+	// the rest is there too. Corrupted as in Put.
 	CompleteUpload(ctx context.Context, up Upload, req CompleteRequest) (object.Attrs, error)
 	AbortUpload(ctx context.Context, up Upload) error
 	// ListParts returns parts with a number above after, ascending, at most limit.
@@ -292,6 +293,7 @@ type Limits struct {
 	CreateOnly        bool  // Put and CompleteUpload honour IfNoneMatch atomically
 	ReplaceOnly       bool  // ... and IfMatch
 	CopyConditions    bool  // Copy honours both atomically
+	DeleteCondition   bool  // Delete honours IfMatch atomically; elsewhere the object is looked at before, or it is refused
 	StoresChecksums   bool
 	OwnUploads        bool // nothing but this driver makes uploads there: old ones are left-overs, whoever began them
 }

@@ -37,6 +37,7 @@ func (s *Store) uploadPart(ctx context.Context, up Upload, number int, req PartR
 		return Part{}, unsupported("UploadPart")
 	}
 	w := s.trust.ofPart(req)
+	var wrong error // of the part that is there; what the call ends with may be something else
 	part, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (Part, error) {
 		r := req
 		r.Body = u
@@ -47,10 +48,13 @@ func (s *Store) uploadPart(ctx context.Context, up Upload, number int, req PartR
 		if err == nil {
 			err = w.check("UploadPart", u, words{part.ETag, part.ETagMD5, part.Checksums})
 		}
+		if err != nil && CodeOf(err) == Corrupted {
+			wrong = err
+		}
 		return part, err
 	})
-	if err != nil && CodeOf(err) == Corrupted {
-		s.disownPart(ctx, up, number, err)
+	if err != nil && wrong != nil {
+		s.disownPart(ctx, up, number, wrong)
 	}
 	return part, err
 }
@@ -63,6 +67,7 @@ func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteReque
 		return object.Attrs{}, unsupported("CompleteUpload")
 	}
 	var made object.Attrs
+	var wrong error // of made; what the call ends with may be something else
 	c := s.slow("CompleteUpload")
 	c.limit += assembly(req.Parts)
 	attrs, err := do(ctx, s, c, func(a *attempt) (object.Attrs, error) {
@@ -71,13 +76,15 @@ func (s *Store) CompleteUpload(ctx context.Context, up Upload, req CompleteReque
 			err = Errorf(Unavailable, "CompleteUpload", "the store gave no ETag")
 		}
 		if err == nil {
-			made = attrs
 			err = s.trust.checkCompleted(attrs, req)
+		}
+		if err != nil && CodeOf(err) == Corrupted {
+			made, wrong = attrs, err
 		}
 		return attrs, err
 	})
-	if err != nil && CodeOf(err) == Corrupted && made.ETag != "" {
-		s.disown(ctx, up.Loc, made, err)
+	if wrong != nil && made.ETag != "" {
+		s.disown(ctx, up.Loc, made, wrong)
 		return object.Attrs{}, err
 	}
 	if !ambiguous(err) {

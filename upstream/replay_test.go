@@ -56,7 +56,7 @@ func TestReplays(t *testing.T) {
 				return Part{ETag: "e"}, step(n, req.Body)
 			},
 			put: func(_ context.Context, n int, req PutRequest) (object.Attrs, error) {
-				return object.Attrs{ETag: "e"}, step(n, req.Body)
+				return object.Attrs{ETag: "e", Size: req.Size}, step(n, req.Body)
 			},
 		}
 		r := newRig(t, b, StoreConfig{})

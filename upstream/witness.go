@@ -3,6 +3,8 @@ package upstream
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -103,6 +105,14 @@ func (w *witness) check(op string, u *upload, said words) error {
 	return Errorf(Corrupted, op, "the store says MD5 %s of bytes whose MD5 is %s", said.etag, sum)
 }
 
+// checkPut is check for a whole object, whose size is told too.
+func (w *witness) checkPut(u *upload, attrs object.Attrs) error {
+	if u.body.Done() && attrs.Size != u.body.Size() {
+		return Errorf(Corrupted, "Put", "the store says %d bytes of an object of %d", attrs.Size, u.body.Size())
+	}
+	return w.check("Put", u, words{attrs.ETag, attrs.ETagMD5, attrs.Checksums})
+}
+
 func (w *witness) checkSums(op string, said []object.Checksum) error {
 	if !w.promised {
 		return nil
@@ -134,17 +144,59 @@ func (w *witness) checkSums(op string, said []object.Checksum) error {
 	return nil
 }
 
-// checkCompleted compares what the store says of an object with the parts that it was made of.
+// checkCompleted compares what the store says of an object with the parts that it was made of. A size of 0 is not said.
 func (t *trust) checkCompleted(attrs object.Attrs, req CompleteRequest) error {
 	const op = "CompleteUpload"
 	for _, c := range attrs.Checksums {
-		if p := req.Checksum; p != nil && p.Algorithm == c.Algorithm && p.Value != c.Value {
+		if p := req.Checksum; p != nil && contradict(*p, c) {
 			return Errorf(Corrupted, op, "the store says %s %s of an object whose checksum is %s", c.Algorithm, c.Value, p.Value)
 		}
 	}
+	if size, known := sizeOf(req.Parts); known && attrs.Size != 0 && attrs.Size != size {
+		return Errorf(Corrupted, op, "the store says %d bytes of an object whose parts have %d", attrs.Size, size)
+	}
+	if t.opaqueETags {
+		return nil
+	}
+	if m := partsETag.FindStringSubmatch(attrs.ETag); m != nil && m[1] != strconv.Itoa(len(req.Parts)) {
+		return Errorf(Corrupted, op, "the store says ETag %s of an object of %d parts", attrs.ETag, len(req.Parts))
+	}
 	want := multipartETag(req.Parts)
-	if want == "" || !attrs.ETagMD5 || t.opaqueETags || strings.EqualFold(attrs.ETag, want) {
+	if want == "" || !attrs.ETagMD5 || strings.EqualFold(attrs.ETag, want) {
 		return nil
 	}
 	return Errorf(Corrupted, op, "the store says ETag %s of an object whose parts make %s", attrs.ETag, want)
+}
+
+// partsETag is the form that S3 gives the ETag of an object made of parts; other stores have others.
+var partsETag = regexp.MustCompile(`^[0-9a-fA-F]{32}-([0-9]+)$`)
+
+// sizeOf is the size that parts make, if that of each is known (0 is not).
+func sizeOf(parts []Part) (total int64, known bool) {
+	for _, p := range parts {
+		if p.Size <= 0 {
+			return 0, false
+		}
+		total += p.Size
+	}
+	return total, true
+}
+
+// contradict reports whether two checksums can not be of one object. Only those of one algorithm and one type can
+// be compared; "-N" at the end of a composite one may be left out.
+func contradict(a, b object.Checksum) bool {
+	av, an, _ := strings.Cut(a.Value, "-")
+	bv, bn, _ := strings.Cut(b.Value, "-")
+	if a.Algorithm != b.Algorithm || checksumType(a, an) != checksumType(b, bn) {
+		return false
+	}
+	return av != bv || (an != "" && bn != "" && an != bn)
+}
+
+// checksumType is what "-N", if it is there, says of a checksum, or else its Type.
+func checksumType(c object.Checksum, n string) string {
+	if n != "" {
+		return "COMPOSITE"
+	}
+	return c.Type
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -9,8 +10,8 @@ import (
 )
 
 // Put is Backend.Put. If req.Body fails, its error is in the chain of the result. When the store says that it
-// took other bytes than Body's, that is Corrupted, and the object is deleted where the store can delete no
-// other. When the answer to a Put with conditions is lost, the store is asked whether the object is there.
+// took other bytes than Body's, that is Corrupted (or Cancelled, when the caller is gone), and the object is deleted
+// where the store can delete no other. When the answer to a Put with conditions is lost, the store is asked whether the object is there.
 func (s *Store) Put(ctx context.Context, loc Loc, req PutRequest) (object.Attrs, error) {
 	return s.put(ctx, loc, req, call{op: "Put"})
 }
@@ -20,6 +21,8 @@ func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (objec
 	w := s.trust.ofPut(req)
 	var last *upload
 	var stored object.Attrs
+	var wrong error // of stored; what the call ends with may be something else
+	start := time.Now()
 	attrs, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (object.Attrs, error) {
 		last = u
 		r := req
@@ -28,21 +31,21 @@ func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (objec
 		if err == nil && attrs.ETag == "" {
 			err = Errorf(Unavailable, "Put", "the store gave no ETag")
 		}
-		if err == nil || CodeOf(err) == Corrupted {
-			stored = attrs
-		}
 		if err == nil {
-			err = w.check("Put", u, words{attrs.ETag, attrs.ETagMD5, attrs.Checksums})
+			err = w.checkPut(u, attrs)
+		}
+		if err != nil && CodeOf(err) == Corrupted {
+			stored, wrong = attrs, err
 		}
 		return attrs, err
 	})
 	switch {
 	case err == nil:
 		return attrs, nil
-	case CodeOf(err) == Corrupted && stored.ETag != "":
-		s.disown(ctx, loc, stored, err)
+	case wrong != nil && stored.ETag != "":
+		s.disown(ctx, loc, stored, wrong)
 	case ambiguous(err) && (req.IfMatch != "" || req.IfNoneMatch):
-		if found, ok := s.landed(ctx, loc, req.Size, w.sum(last)); ok {
+		if found, ok := s.landed(ctx, loc, last, w.sum(last), start); ok {
 			return found, nil
 		}
 	}

@@ -86,10 +86,7 @@ func (m *multipart) CompleteUpload(ctx context.Context, up upstream.Upload, req 
 		}
 		return err
 	})
-	if err != nil {
-		return object.Attrs{}, err
-	}
-	return attrs, nil
+	return attrs, err // both are of use when the bytes were corrupted
 }
 
 // AbortUpload implements upstream.Multiparter.

@@ -64,10 +64,7 @@ func (w *wrapper) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 		}
 		return err
 	})
-	if err != nil {
-		return object.Attrs{}, err
-	}
-	return attrs, nil
+	return attrs, err // both are of use when the bytes were corrupted
 }
 
 // upload runs one request with a body.

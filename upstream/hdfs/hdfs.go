@@ -141,6 +141,7 @@ func (b *Backend) Limits() upstream.Limits {
 		MaxKey:          1024,
 		CreateOnly:      true,
 		ReplaceOnly:     true,
+		DeleteCondition: true,
 		StoresChecksums: true,
 		OwnUploads:      true,
 	}

@@ -93,6 +93,7 @@ func limitsOf(cfg Config) upstream.Limits {
 		CreateOnly:      true,
 		ReplaceOnly:     true,
 		CopyConditions:  true,
+		DeleteCondition: true,
 		StoresChecksums: true,
 		OwnUploads:      true,
 	}

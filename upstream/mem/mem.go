@@ -29,6 +29,7 @@ var DefaultLimits = upstream.Limits{
 	CreateOnly:      true,
 	ReplaceOnly:     true,
 	CopyConditions:  true,
+	DeleteCondition: true,
 	StoresChecksums: true,
 }
 

@@ -562,8 +562,11 @@ func TestTrapChecksums(t *testing.T) {
 	up, _ := w.upload("k", "one")
 	wrong := emulator.Fault{Set: map[string]string{"X-Oss-Hash-Crc64ecma": "1"}}
 	w.inject(emulator.PutObject, wrong)
-	_, err := w.b.Put(t.Context(), loc("other"), body(data))
+	attrs, err := w.b.Put(t.Context(), loc("other"), body(data))
 	w.code(err, upstream.Corrupted)
+	if attrs.ETag == "" || attrs.Size != int64(len(data)) {
+		t.Errorf("what is there now is not told: %+v", attrs)
+	}
 	w.inject(emulator.UploadPart, wrong)
 	_, err = w.b.UploadPart(t.Context(), up, 2, part(data))
 	w.code(err, upstream.Corrupted)

@@ -36,14 +36,14 @@ func (b *Backend) Put(ctx context.Context, loc upstream.Loc, req upstream.PutReq
 		return object.Attrs{}, b.vendor.FailBody(r.Exchange, r.op, sent.body, err)
 	}
 	etag, err := r.stored(sent)
-	if err != nil {
+	if err != nil && upstream.CodeOf(err) != upstream.Corrupted {
 		return object.Attrs{}, err
 	}
 	h := r.Answer().Header
 	return object.Attrs{
 		Size: req.Size, ETag: etag, ETagMD5: md5ETag(h, etag), VersionID: h.Get("X-Oss-Version-Id"),
 		Headers: req.Headers.Clone(), StorageClass: req.StorageClass,
-	}, nil
+	}, err
 }
 
 // setConditions adds those of a write. OSS has no If-Match for these, and where a bucket has versions it ignores
@@ -86,17 +86,14 @@ func (r *request) body(src io.Reader, size int64, md5 string) (sentBody, error) 
 	return sentBody{body, sum}, nil
 }
 
-// stored checks that what OSS claims to have stored can be what was sent, and returns its ETag.
+// stored checks that what OSS claims to have stored can be what was sent, and returns its ETag; with Corrupted too.
 func (r *request) stored(sent sentBody) (etag string, err error) {
 	h := r.Answer().Header
 	if !sent.body.Done() {
 		return "", upstream.Errorf(upstream.Unavailable, r.op, "the store answered before it had the whole body")
 	}
-	if err := sent.sum.agrees(r.op, h); err != nil {
-		return "", err
-	}
 	if etag = wire.Unquote(h.Get("ETag")); etag == "" {
 		return "", upstream.Errorf(upstream.Unavailable, r.op, "the store gave no ETag")
 	}
-	return etag, nil
+	return etag, sent.sum.agrees(r.op, h)
 }

@@ -201,9 +201,12 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 	if err != nil {
 		return err
 	}
+	var gone error
 	if !b.exact { // MinIO aborts what is not there
-		if _, err := b.ListParts(ctx, up, 0, 1); err != nil {
+		if _, err := b.ListParts(ctx, up, 0, 1); err != nil && upstream.CodeOf(err) != upstream.NoUpload {
 			return err
+		} else if err != nil {
+			gone = err // it is aborted all the same: a part may have come after its upload went
 		}
 	}
 	b.uploads.set(up.ID, "")
@@ -211,9 +214,15 @@ func (b *Backend) AbortUpload(ctx context.Context, up upstream.Upload) error {
 		Bucket: aws.String(up.Bucket), Key: aws.String(up.Key), UploadId: aws.String(up.ID),
 	})
 	if err != nil {
-		return r.fail(err)
+		if err = r.fail(err); gone == nil || transient(upstream.CodeOf(err)) {
+			return err
+		}
 	}
-	return nil
+	return gone
+}
+
+func transient(c upstream.Code) bool {
+	return c == upstream.Unavailable || c == upstream.Throttled || c == upstream.Cancelled
 }
 
 // ListParts implements upstream.Multiparter.

@@ -177,7 +177,7 @@ func (b *Backend) Limits() upstream.Limits {
 	return upstream.Limits{
 		MinPart: minPart, MaxPart: maxPart, MaxParts: maxParts,
 		MaxPut: maxPut, MaxObject: maxObject, MaxKey: maxKey, MaxCopy: maxCopy,
-		CreateOnly: true, ReplaceOnly: true, CopyConditions: b.exact, StoresChecksums: true,
+		CreateOnly: true, ReplaceOnly: true, CopyConditions: b.exact, DeleteCondition: b.exact, StoresChecksums: true,
 	}
 }
 

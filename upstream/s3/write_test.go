@@ -333,6 +333,33 @@ func TestUploadIDsThatArePaths(t *testing.T) {
 	}
 }
 
+// An upload that is gone is aborted again: a part may have come after the first time.
+func TestAbortOfAnUploadThatIsGone(t *testing.T) {
+	for _, tt := range []struct {
+		answer answer
+		want   upstream.Code
+	}{
+		{answer{status: http.StatusNoContent}, upstream.NoUpload}, // MinIO
+		{s3Error(http.StatusNotFound, "NoSuchUpload"), upstream.NoUpload},
+		{s3Error(http.StatusBadRequest, "InvalidArgument"), upstream.NoUpload},
+		{s3Error(http.StatusInternalServerError, "InternalError"), upstream.Unavailable},
+	} {
+		var sent atomic.Int64
+		b := open(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				sent.Add(1)
+				tt.answer.ServeHTTP(w, r)
+				return
+			}
+			s3Error(http.StatusNotFound, "NoSuchUpload").ServeHTTP(w, r)
+		})
+		wantCode(t, b.AbortUpload(t.Context(), upstream.Upload{Loc: loc, ID: "u"}), tt.want)
+		if sent.Load() != 1 {
+			t.Errorf("%d deletions sent", sent.Load())
+		}
+	}
+}
+
 func TestHeadersThatCannotBeSent(t *testing.T) {
 	b := open(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("sent %s", r.URL) })
 	for _, h := range []object.Headers{
