@@ -28,7 +28,7 @@ type Token uint64
 
 // FetchFunc opens bytes r of one version at the upstream, with If-Match. It fails with an error that matches
 // ErrChanged when that version is gone. The body delivers exactly r.Len bytes or an error. The
-// cache closes the body. ctx belongs to the fill, not to any reader.
+// cache closes the body. ctx belongs to the fill, not to any reader; Wanted tells when one joins a fill ahead of readers.
 type FetchFunc func(ctx context.Context, r byterange.Range) (io.ReadCloser, error)
 
 // First is an upstream response that is already under way: the request that taught the object's

@@ -53,6 +53,7 @@ type fill struct {
 	reserved int64         // bytes of the claims that are not yet written
 	waiters  int           // readers; at 0 the fill is cancelled
 	wake     chan struct{} // closed at the next progress; nil when nobody waits
+	wanted   chan struct{} // closed when the first reader that somebody waits for joins; nil when one is there
 	head     *edge         // of a stream: the bytes before the first whole page
 	tail     *edge         // of a stream: the bytes after the last whole page
 	began    bool          // the upstream has answered
@@ -78,7 +79,12 @@ func (c *Cache) newFill(r *Reader, start int64) *fill {
 	if f.cause != CauseDemand {
 		f.ended = make(chan struct{})
 	}
-	f.ctx, f.cancel = context.WithCancelCause(context.Background())
+	ctx := context.Background()
+	if !r.awaited() {
+		f.wanted = make(chan struct{})
+		ctx = context.WithValue(ctx, wantedKey{}, (<-chan struct{})(f.wanted))
+	}
+	f.ctx, f.cancel = context.WithCancelCause(ctx)
 	return f
 }
 

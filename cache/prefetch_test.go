@@ -111,6 +111,71 @@ func TestReaderTakesAPrefetchOver(t *testing.T) {
 	e.idle()
 }
 
+// A fetch ahead that waits is told when a reader joins its fill, not when another fetch ahead does.
+func TestReaderIsWaitedFor(t *testing.T) {
+	e := newEnv(t, nil)
+	e.o.put("a", 1<<20)
+	begun := make(chan (<-chan struct{}), 1)
+	e.o.hook = func(ctx context.Context, _ string, _ byterange.Range, body io.Reader) (io.Reader, error) {
+		begun <- Wanted(ctx)
+		select {
+		case <-Wanted(ctx):
+			return body, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(10 * time.Second):
+			return nil, errors.New("a reader joined and nobody was told")
+		}
+	}
+	var wg sync.WaitGroup
+	ahead := func(pin *PinRequest) {
+		wg.Go(func() {
+			if _, err := e.prefetch(t.Context(), "a", 0, 1<<20, CauseRegistered, pin); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ahead(nil)
+	wanted := <-begun
+	ahead(&PinRequest{Query: "q", Kind: PinSoft, TTL: time.Hour})
+	e.waiters(2)
+	select {
+	case <-wanted:
+		t.Error("wanted by another fetch ahead")
+	default:
+	}
+	for range 2 {
+		wg.Go(func() { e.read("a", 100, 1000) })
+	}
+	wg.Wait()
+	e.c.Unpin("q")
+	e.idle()
+}
+
+// The fill that a reader of its own needs is wanted from the beginning; that of a fetch ahead which is read here is not.
+func TestWhoIsWaitedFor(t *testing.T) {
+	e := newEnv(t, nil)
+	e.o.put("a", 1<<20)
+	var wanted <-chan struct{}
+	e.o.hook = func(ctx context.Context, _ string, _ byterange.Range, body io.Reader) (io.Reader, error) {
+		wanted = Wanted(ctx)
+		return body, nil
+	}
+	e.read("a", 0, 100)
+	if wanted != nil {
+		t.Error("a fill for a reader waits to be wanted")
+	}
+	req := e.request("a", 512<<10, 100)
+	req.uncounted = true
+	if _, _, err := readAll(e.c, req); err != nil {
+		t.Fatal(err)
+	}
+	if wanted == nil {
+		t.Error("a fill for nobody who waits is wanted from the beginning")
+	}
+	e.idle()
+}
+
 // Without a reader, the context ends it; what has come stays.
 func TestPrefetchIsCancelled(t *testing.T) {
 	e := newEnv(t, nil)

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 
 	"unistore/byterange"
@@ -17,6 +18,22 @@ func (r *Reader) joinLocked(f *fill) {
 	f.waiters++
 	r.subs = append(r.subs, f)
 	r.raiseLocked(f)
+	if f.wanted != nil && r.awaited() {
+		close(f.wanted)
+		f.wanted = nil
+	}
+}
+
+// awaited reports whether somebody waits for what r reads.
+func (r *Reader) awaited() bool { return r.cause == CauseDemand && !r.req.uncounted }
+
+type wantedKey struct{}
+
+// Wanted returns what is closed when a reader joins the fill that ctx belongs to. nil: it was made for one, or ctx is
+// that of no fill.
+func Wanted(ctx context.Context) <-chan struct{} {
+	wanted, _ := ctx.Value(wantedKey{}).(<-chan struct{})
+	return wanted
 }
 
 // raiseLocked lets f run ahead of the reader.

@@ -9,6 +9,7 @@ import (
 	"unistore/cache"
 	"unistore/prefetch"
 	"unistore/s3api"
+	"unistore/upstream"
 )
 
 // The request headers that say what will be read. Like those of pins they are not signed and grant nothing: what they name is fetched
@@ -196,7 +197,7 @@ func (s *service) fetchAhead(of prefetch.Target, r byterange.Range, query string
 
 // prefetchTarget finds out the version of an object to be fetched ahead, for nobody who waits.
 func (s *service) prefetchTarget(ctx context.Context, t target, key string) (prefetch.Target, error) {
-	l, err := s.learner.get(ctx, t, key, nil, false)
+	l, err := s.learner.get(upstream.Background(ctx), t, key, nil, false)
 	if err != nil {
 		return prefetch.Target{}, err
 	}

@@ -41,6 +41,8 @@ type flight struct {
 	// for the leader only, who asked before.
 	void   bool
 	status int // as in learned
+	// background: nobody waits for the leader, whose question may have to wait long.
+	background bool
 }
 
 func newLearner(c *cache.Cache, now func() time.Time) *learner {
@@ -85,7 +87,7 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 			return learned{attrs: known.Attrs, release: func() {}}, nil
 		}
 		why = cmp.Or(why, whyAsk(ok, fresh))
-		f, lead := l.join(ck)
+		f, lead := l.join(ck, upstream.IsBackground(ctx))
 		if lead {
 			var old *object.Attrs
 			ask := want
@@ -137,13 +139,15 @@ func whyAsk(known, fresh bool) string {
 	return fwdStale
 }
 
-func (l *learner) join(ck cache.Key) (f *flight, lead bool) {
+// join returns the flight of an object, or a new one, which the caller leads. Whoever is waited for takes the place of a
+// background flight instead of joining it.
+func (l *learner) join(ck cache.Key, background bool) (f *flight, lead bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f, ok := l.mu.flights[ck]; ok {
+	if f, ok := l.mu.flights[ck]; ok && (background || !f.background) {
 		return f, false
 	}
-	f = &flight{done: make(chan struct{})}
+	f = &flight{done: make(chan struct{}), background: background}
 	l.mu.flights[ck] = f
 	return f, true
 }

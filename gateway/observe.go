@@ -8,7 +8,6 @@ import (
 	"unistore/cache"
 	"unistore/prefetch"
 	"unistore/s3api"
-	"unistore/upstream"
 )
 
 // observe tells the prefetcher of a read that is about to begin. nil: it is not to know.
@@ -30,7 +29,7 @@ func (s *service) observe(x *exchange, t target, op s3api.GetObject, l learned, 
 		Target: of,
 		Range:  rng, Open: from || op.Range.IsAll(), Query: x.query, Hint: x.hints,
 		Sibling: func(ctx context.Context, key string) (prefetch.Target, error) {
-			return s.prefetchTarget(upstream.Background(ctx), t, t.clientKey(key))
+			return s.prefetchTarget(ctx, t, t.clientKey(key))
 		},
 		Quiet:   s.queries.Ready(x.query),
 		Columns: columns && (tail || rng.End() == l.attrs.Size),

@@ -304,7 +304,7 @@ func TestRevalidationAsksAfterTheRequest(t *testing.T) {
 			g.put("data", name, []byte(now))
 			where := target{route: config.Route{Freshness: c.f}, store: g.stores["disk"], client: "data", bucket: "data"}
 			ck, l := where.cacheKey(name), g.service.learner
-			early, lead := l.join(ck) // somebody has asked when it was before
+			early, lead := l.join(ck, false) // somebody has asked when it was before
 			if !lead {
 				t.Fatal("another flight")
 			}

@@ -37,7 +37,7 @@ func (r resolver) Resolve(ctx context.Context, bucket, key string) (prefetch.Tar
 	if err != nil {
 		return prefetch.Target{}, rejectNoBucket
 	}
-	found, err := r.s.prefetchTarget(upstream.Background(ctx), t, key)
+	found, err := r.s.prefetchTarget(ctx, t, key)
 	return found, rejection(err)
 }
 

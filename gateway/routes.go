@@ -51,11 +51,12 @@ func (t target) fetching(body io.ReadCloser) io.ReadCloser {
 	return &countedBody{ReadCloser: body, bytes: t.bytes.fetched}
 }
 
-// open opens bytes of an object, and measures it. background: no client waits for them.
+// open opens bytes of an object, and measures it. background: no client waits for them, until one does for the fill
+// that ctx belongs to.
 func (t target) open(ctx context.Context, key string, opts upstream.OpenOptions, background bool) (*upstream.Stream, error) {
 	transfer := t.ahead.Begin(t.store.Name(), t.bucket, !background)
 	if background {
-		ctx = upstream.Background(ctx)
+		ctx = upstream.BackgroundUntil(ctx, cache.Wanted(ctx))
 	}
 	stream, err := t.store.Open(ctx, t.loc(key), opts)
 	if err != nil {

@@ -36,9 +36,10 @@ func (s *Store) begin(ctx context.Context, c call) (*attempt, error) {
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx, c.op)
 	}
-	behind := !c.unslotted && isBackground(ctx)
+	behind := false
 	if !c.unslotted {
-		if err := s.acquireFor(ctx, c.op, behind); err != nil {
+		var err error
+		if behind, err = s.acquireFor(ctx, c.op); err != nil {
 			return nil, err
 		}
 	}
@@ -52,27 +53,32 @@ func (s *Store) begin(ctx context.Context, c call) (*attempt, error) {
 	return a, nil
 }
 
-// acquireFor takes a slot, of a background call one of the background's before.
-func (s *Store) acquireFor(ctx context.Context, op string, behind bool) error {
-	if !behind {
-		return s.acquire(ctx, op, s.slots, "demand")
+// acquireFor takes a slot, of a background call one of the background's before: then behind is true.
+func (s *Store) acquireFor(ctx context.Context, op string) (behind bool, err error) {
+	class := "demand"
+	if wanted, ok := background(ctx); ok {
+		if behind, err = s.acquire(ctx, op, s.behind, "background", wanted); err != nil {
+			return false, err
+		}
+		if behind {
+			class = "background"
+		}
 	}
-	if err := s.acquire(ctx, op, s.behind, "background"); err != nil {
-		return err
+	if _, err = s.acquire(ctx, op, s.slots, class, nil); err != nil {
+		if behind {
+			<-s.behind
+		}
+		return false, err
 	}
-	err := s.acquire(ctx, op, s.slots, "background")
-	if err != nil {
-		<-s.behind
-	}
-	return err
+	return behind, nil
 }
 
-// acquire takes one of the store's slots. Waiting longer than Timeout for one means that the store,
-// or this process, is overloaded.
-func (s *Store) acquire(ctx context.Context, op string, slots chan struct{}, class string) error {
+// acquire takes one of the store's slots, unless wanted is closed first: then taken is false. Waiting longer than
+// Timeout for one means that the store, or this process, is overloaded.
+func (s *Store) acquire(ctx context.Context, op string, slots chan struct{}, class string, wanted <-chan struct{}) (taken bool, err error) {
 	select {
 	case slots <- struct{}{}:
-		return nil
+		return true, nil
 	default:
 	}
 	if m := s.cfg.Metrics; m != nil {
@@ -82,13 +88,15 @@ func (s *Store) acquire(ctx context.Context, op string, slots chan struct{}, cla
 	defer t.Stop()
 	select {
 	case slots <- struct{}{}:
-		return nil
+		return true, nil
+	case <-wanted:
+		return false, nil
 	case <-ctx.Done():
-		return cancelled(ctx, op)
+		return false, cancelled(ctx, op)
 	case <-t.C:
 		err := &Error{Code: Throttled, Op: op, Err: errNoSlot, Unsent: true}
 		s.count(op, err)
-		return err
+		return false, err
 	}
 }
 
