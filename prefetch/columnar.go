@@ -45,7 +45,7 @@ func (u *columnUse) columns() (list []int) {
 
 // columnFile is what one query has read, and what is wanted for it, of one version in columns.
 type columnFile struct {
-	layout *columns.Layout
+	layout *columns.Layout // nil: others needed its room; it is set again before each use
 	read   map[chunkID]bool
 	wanted map[chunkID]bool
 	groups map[int]bool // that were read

@@ -16,18 +16,21 @@ import (
 const (
 	firstTail   = 64 << 10 // of a file of which nothing is known: what is beyond its footer is seldom read
 	maxLayouts  = 512
+	layoutBytes = 32 << 20 // that all layouts take
 	maxUses     = 1024
 	maxDirs     = 256
+	dirBytes    = 32 << 20 // that the keys of all directories take
 	maxDirKeys  = 10_000
-	maxSiblings = 4 // files ahead of the one that is read
+	tailBytes   = 64 << 20 // of footers beyond firstTail that are fetched and read side by side
+	maxSiblings = 4        // files ahead of the one that is read
 )
 
 // columnar is what is known of files in columns. Guarded by Prefetcher.mu.
 type columnar struct {
-	layouts map[versionKey]*layoutEntry
+	layouts *budgeted[versionKey, *columns.Layout] // nil: it is being found out, or the file is none that we can read
 	uses    map[useKey]*useEntry
-	dirs    map[dirKey][]string // keys of a listing, ascending
-	footers map[dirKey]int64    // the longest footer of a directory, trailer included, beyond firstTail: bytes
+	dirs    *budgeted[dirKey, []string] // keys of a listing, ascending; they are never changed in place
+	footers map[dirKey]int64            // the longest footer of a directory, trailer included, beyond firstTail: bytes
 }
 
 type versionKey struct {
@@ -43,13 +46,6 @@ type useKey struct {
 	schema uint64
 }
 
-// layoutEntry is a layout, or the attempt to get it: nil with ended when the file is none that we can read.
-type layoutEntry struct {
-	layout *columns.Layout
-	ended  bool
-	used   time.Time
-}
-
 type useEntry struct {
 	columnUse
 	visited map[string]bool // files that were prepared ahead
@@ -58,7 +54,9 @@ type useEntry struct {
 
 func newColumnar() columnar {
 	return columnar{
-		layouts: map[versionKey]*layoutEntry{}, uses: map[useKey]*useEntry{}, dirs: map[dirKey][]string{},
+		layouts: newBudgeted[versionKey, *columns.Layout](maxLayouts, layoutBytes),
+		uses:    map[useKey]*useEntry{},
+		dirs:    newBudgeted[dirKey, []string](maxDirs, dirBytes),
 		footers: map[dirKey]int64{},
 	}
 }
@@ -73,87 +71,116 @@ func (p *Prefetcher) Listed(upstream, bucket string, keys []string) {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	pages := map[dirKey][]string{}
 	for _, key := range keys {
-		if !IsColumnar(key) {
-			continue
-		}
-		d := dirOf(cache.Key{Upstream: upstream, Bucket: bucket, Key: key})
-		list, known := p.mu.columnar.dirs[d]
-		if !known && len(p.mu.columnar.dirs) >= maxDirs {
-			for old := range p.mu.columnar.dirs { // any: a listing comes before each query
-				delete(p.mu.columnar.dirs, old)
-				break
-			}
-		}
-		if i, found := slices.BinarySearch(list, key); !found && len(list) < maxDirKeys {
-			p.mu.columnar.dirs[d] = slices.Insert(list, i, key)
+		if IsColumnar(key) {
+			d := dirOf(cache.Key{Upstream: upstream, Bucket: bucket, Key: key})
+			pages[d] = append(pages[d], key)
 		}
 	}
+	now := p.cfg.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for d, page := range pages {
+		slices.Sort(page)
+		known, _ := p.mu.columnar.dirs.get(d, now)
+		if list := mergedKeys(known, page, maxDirKeys); len(list) > len(known) {
+			n := int64(0)
+			for _, key := range list {
+				n += int64(len(key)) + 16
+			}
+			p.mu.columnar.dirs.put(d, list, n, now)
+		}
+	}
+}
+
+// mergedKeys returns known and, as far as most keys reach, those of page. Both are ascending.
+func mergedKeys(known, page []string, most int) []string {
+	out := make([]string, 0, min(most, len(known)+len(page)))
+	room, at := most-len(known), 0
+	for _, key := range page {
+		for ; at < len(known) && known[at] <= key; at++ {
+			out = append(out, known[at])
+		}
+		if room > 0 && (len(out) == 0 || out[len(out)-1] != key) {
+			out = append(out, key)
+			room--
+		}
+	}
+	return append(out, known[at:]...)
 }
 
 // layoutLocked returns the layout of a version, or nil while it is not known; then it is being found out, or it never will be.
 func (p *Prefetcher) layoutLocked(t Target, now time.Time) *columns.Layout {
 	id := versionKey{t.Key, t.ETag}
-	e := p.mu.columnar.layouts[id]
-	if e == nil {
-		if len(p.mu.columnar.layouts) >= maxLayouts {
-			dropOldest(p.mu.columnar.layouts, func(e *layoutEntry) time.Time { return e.used })
-		}
-		e = &layoutEntry{}
-		p.mu.columnar.layouts[id] = e
-		if !p.goLocked(func(ctx context.Context) {
-			l := p.loadLayout(ctx, t)
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			e.layout, e.ended = l, true
-		}) {
-			delete(p.mu.columnar.layouts, id)
-		}
+	l, known := p.mu.columnar.layouts.get(id, now)
+	if !known && p.goLocked(func(ctx context.Context) {
+		l := p.loadLayout(ctx, t)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.keepLayoutLocked(id, l, p.cfg.Now())
+	}) {
+		p.keepLayoutLocked(id, nil, now)
 	}
-	e.used = now
-	return e.layout
+	return l
 }
 
-// dropOldest takes the entry with the least time out of m.
-func dropOldest[K comparable, V any](m map[K]V, at func(V) time.Time) {
-	var oldest K
-	var when time.Time
-	for k, v := range m {
-		if t := at(v); when.IsZero() || t.Before(when) {
-			oldest, when = k, t
+// keepLayoutLocked remembers the layout of a version; nil: there is none to be had.
+func (p *Prefetcher) keepLayoutLocked(id versionKey, l *columns.Layout, now time.Time) {
+	n := int64(len(id.key.Key) + len(id.etag))
+	if l != nil {
+		n += l.Bytes()
+	}
+	for _, gone := range p.mu.columnar.layouts.put(id, l, n, now) {
+		for _, s := range p.mu.streams { // who reads it gets it anew with the next read
+			if s.file != nil && s.id.key == gone.key && s.id.etag == gone.etag {
+				s.file.layout = nil
+			}
 		}
 	}
-	delete(m, oldest)
 }
 
 // loadLayout fetches the end of a file into the cache and reads it. nil: it is none that we can read, or could not be fetched.
 func (p *Prefetcher) loadLayout(ctx context.Context, t Target) *columns.Layout {
 	n := min(t.Size, p.tailOf(dirOf(t.Key)))
 	for range 2 {
-		tail, err := p.cfg.Cache.Fetched(ctx, cache.PrefetchRequest{
-			Key: t.Key, Attrs: t.attrs(), Range: byterange.Range{Off: t.Size - n, Len: n}, Fetch: t.Fetch, Cause: cache.CauseColumnar,
-		})
+		l, need, err := p.footer(ctx, t, n)
 		if err != nil {
-			p.cfg.Log.Debug().Err(err).Msg("a footer could not be fetched; nobody waits for it")
-			return nil
-		}
-		need, err := columns.FooterLength(tail)
-		if err != nil || need > t.Size {
+			p.cfg.Log.Debug().Err(err).Msg("a footer could not be fetched or read; nobody waits for it")
 			return nil
 		}
 		if need <= n {
-			l, err := columns.Parse(tail, t.Size)
-			if err != nil {
-				return nil
-			}
 			return l
 		}
 		p.longFooter(dirOf(t.Key), need)
 		n = need
 	}
 	return nil
+}
+
+// footer fetches the last n bytes of a file into the cache and reads its layout. It needs need bytes: with more than n, there is
+// no layout yet.
+func (p *Prefetcher) footer(ctx context.Context, t Target, n int64) (l *columns.Layout, need int64, err error) {
+	if n > firstTail {
+		if err := p.tails.Acquire(ctx, n); err != nil {
+			return nil, 0, err
+		}
+		defer p.tails.Release(n)
+	}
+	tail, err := p.cfg.Cache.Fetched(ctx, cache.PrefetchRequest{
+		Key: t.Key, Attrs: t.attrs(), Range: byterange.Range{Off: t.Size - n, Len: n}, Fetch: t.Fetch, Cause: cache.CauseColumnar,
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	need, err = columns.FooterLength(tail)
+	if err == nil && need > t.Size {
+		err = columns.ErrFormat
+	}
+	if err == nil && need <= n {
+		l, err = columns.Parse(tail, t.Size)
+	}
+	return l, need, err
 }
 
 // tailOf is how many bytes at the end of a file of d are fetched to find its footer: those beside each other have footers of
@@ -188,6 +215,7 @@ func (p *Prefetcher) columnsLocked(s *stream, r Read, now time.Time) (wants []Wa
 	if s.file == nil {
 		s.file = newColumnFile(l)
 	}
+	s.file.layout = l
 	s.detector.Columnar()
 	u := p.useLocked(useKey{r.Query, dirOf(r.Target.Key), l.Schema}, now)
 	pass := u.pass
@@ -211,7 +239,7 @@ func (p *Prefetcher) useLocked(id useKey, now time.Time) *useEntry {
 	u := p.mu.columnar.uses[id]
 	if u == nil || now.Sub(u.used) > streamIdle {
 		if len(p.mu.columnar.uses) >= maxUses {
-			dropOldest(p.mu.columnar.uses, func(u *useEntry) time.Time { return u.used })
+			delete(p.mu.columnar.uses, oldest(p.mu.columnar.uses, func(u *useEntry) time.Time { return u.used }))
 		}
 		u = &useEntry{columnUse: columnUse{reads: map[int]int{}}, visited: map[string]bool{}}
 		p.mu.columnar.uses[id] = u
@@ -222,7 +250,7 @@ func (p *Prefetcher) useLocked(id useKey, now time.Time) *useEntry {
 
 // siblingsLocked prepares the next files beside the one that is read.
 func (p *Prefetcher) siblingsLocked(u *useEntry, r Read) {
-	list := p.mu.columnar.dirs[dirOf(r.Target.Key)]
+	list, _ := p.mu.columnar.dirs.get(dirOf(r.Target.Key), u.used)
 	at, _ := slices.BinarySearch(list, r.Target.Key.Key)
 	u.visited[r.Target.Key.Key] = true
 	for _, key := range list[min(at+1, len(list)):min(at+1+maxSiblings, len(list))] {
@@ -251,11 +279,12 @@ func (p *Prefetcher) prepare(ctx context.Context, u *useEntry, r Read, key strin
 	if p.mu.closed {
 		return
 	}
-	p.mu.columnar.layouts[versionKey{t.Key, t.ETag}] = &layoutEntry{layout: l, ended: true, used: now}
+	p.keepLayoutLocked(versionKey{t.Key, t.ETag}, l, now)
 	s := p.streamLocked(Read{Target: t, Query: r.Query}, now)
 	if s.file == nil {
 		s.file = newColumnFile(l)
 	}
+	s.file.layout = l
 	if p.mu.columnar.uses[useKey{r.Query, dirOf(t.Key), l.Schema}] != u {
 		return // another schema, or too late
 	}

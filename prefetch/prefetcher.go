@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"unistore/byterange"
 	"unistore/cache"
@@ -53,6 +54,8 @@ type Prefetcher struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	jobs   sync.WaitGroup // every goroutine; none is added after closed
+
+	tails *semaphore.Weighted // bytes of long footers that are held
 
 	queued, running prometheus.Gauge
 
@@ -105,6 +108,7 @@ func New(cfg Config) *Prefetcher {
 	p.mu.recent = list.New()
 	p.mu.sched = newScheduler(cfg.Budget)
 	p.mu.columnar = newColumnar()
+	p.tails = semaphore.NewWeighted(tailBytes)
 	p.mu.sched.limited = func(upstream string, limit int64) {
 		cfg.Log.Debug().Str("upstream", upstream).Int64("bytes", limit).Msg("more bytes under way bring no more: a limit was found or tried")
 	}
