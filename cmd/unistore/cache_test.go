@@ -43,6 +43,12 @@ func TestCacheCommands(t *testing.T) {
 	s.waitReady()
 	s.putObjects("one", "a/1", "a/2", "b")
 	s.putObjects("two", "a/1")
+	// What is served is counted after the client has it.
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if _, out, _ := runCommand(t, "cache", "--admin", s.admin, "stats"); strings.Contains(out, "1.00 of what was served") {
+			break
+		}
+	}
 	steps := []struct {
 		args []string
 		code int
