@@ -41,13 +41,14 @@ type queryFiles struct {
 type queryRequest struct {
 	ID          string   `json:"id"` // none: one is made
 	TTL         duration `json:"ttl"`
+	Deadline    duration `json:"deadline"` // from now; 0: none
 	Priority    string   `json:"priority"` // urgent, normal or background
 	Pin         string   `json:"pin"`      // hard, soft or none
 	Credentials bool     `json:"credentials"`
 	queryFiles
 }
 
-// duration is seconds, or text such as "10m".
+// duration is seconds, or text such as "10m"; at most cache.MaxPinTTL when it is a number.
 type duration time.Duration
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -58,10 +59,10 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 	} else if v, err := time.ParseDuration(text); err == nil {
 		*d = duration(v)
 	} else {
-		return errors.New(`a ttl is a number of seconds, or text such as "10m"`)
+		return errors.New(`a ttl or deadline is a number of seconds, or text such as "10m"`)
 	}
 	if *d <= 0 {
-		return errors.New("a ttl is at least a second")
+		return errors.New("a ttl or deadline is at least a second")
 	}
 	return nil
 }
@@ -112,6 +113,7 @@ type queryStatus struct {
 	Pin         string         `json:"pin"`
 	Credentials bool           `json:"credentials"`
 	Expires     time.Time      `json:"expires_at"`
+	Deadline    time.Time      `json:"deadline,omitzero"`
 }
 
 func statusForm(s prefetch.Status) queryStatus {
@@ -119,7 +121,7 @@ func statusForm(s prefetch.Status) queryStatus {
 	return queryStatus{
 		ID: id, AccessKey: owner, State: string(s.State), Files: s.Files, Total: s.Total, Resident: s.Resident, Pinned: s.Pinned,
 		Inflight: s.Flying, Errors: s.Errors, Failures: rejectedForm(s.Failures), Pin: s.Pin.String(),
-		Credentials: s.Credentials, Expires: s.Until.UTC(),
+		Credentials: s.Credentials, Expires: s.Until.UTC(), Deadline: s.Deadline.UTC(),
 	}
 }
 
@@ -213,7 +215,8 @@ func (c *control) postQuery(ctx context.Context, r controlRequest) (any, error) 
 		return nil, err
 	}
 	out, err := queries.Register(ctx, prefetch.Registration{
-		Name: scopedQuery(r.who, q.ID), TTL: time.Duration(q.TTL), Class: class, Pin: pin, Credentials: q.Credentials, Entries: entries,
+		Name: scopedQuery(r.who, q.ID), TTL: time.Duration(q.TTL), Deadline: time.Duration(q.Deadline), Class: class, Pin: pin,
+		Credentials: q.Credentials, Entries: entries,
 	})
 	if err != nil {
 		return nil, queryError(err)

@@ -125,6 +125,8 @@ func TestQueryAnswers(t *testing.T) {
 		{"POST", "queries", `{"priority": "first"}`, "AKTEST", 400, "urgent"},
 		{"POST", "queries", `{"ttl": -1}`, "AKTEST", 400, "ttl"},
 		{"POST", "queries", `{"ttl": "soon"}`, "AKTEST", 400, "ttl"},
+		{"POST", "queries", `{"deadline": 0}`, "AKTEST", 400, "deadline"},
+		{"POST", "queries", `{"deadline": "tomorrow"}`, "AKTEST", 400, "deadline"},
 		{"POST", "queries", `{"files": [{"bucket": "team-q"}]}`, "AKTEST", 400, "either key or prefix"},
 		{"POST", "queries", `{"files": [{"key": "k"}]}`, "AKTEST", 400, "no bucket"},
 		{"POST", "queries", `{"files": [{"bucket": "team-q", "key": "k", "ranges": ["9-1"]}]}`, "AKTEST", 400, "is no range"},
@@ -261,18 +263,21 @@ func TestQueriesOutliveARestart(t *testing.T) {
 		g.bucketWith("team-q", fmt.Sprintf("d/k%02d", i), 1<<20)
 	}
 	a := g.register("AKTEST", `{"id": "one", "ttl": 600, "pin": "hard", "credentials": true, "files": [{"bucket": "team-q", "key": "d/k00"}]}`)
-	g.register("AKTEST", `{"id": "two", "ttl": 600, "pin": "soft", "files": [{"bucket": "team-q", "key": "d/k01", "ranges": ["0-99"]}]}`)
+	g.register("AKTEST", `{"id": "two", "ttl": 600, "deadline": 90, "pin": "soft", "files": [{"bucket": "team-q", "key": "d/k01", "ranges": ["0-99"]}]}`)
 	g.callControl(http.MethodPost, "queries/two/files", `{"files": [{"bucket": "team-q", "key": "d/k02"}]}`, "AKTEST", nil)
 	g.register("AKTEST", `{"id": "three", "files": [{"bucket": "team-q", "key": "d/k02"}]}`)
 	g.callControl(http.MethodDelete, "queries/three", "", "AKTEST", nil)
 	g.awaitState("AKTEST", "one", "ready")
-	g.awaitState("AKTEST", "two", "ready")
+	deadline := g.awaitState("AKTEST", "two", "ready").Deadline
 	g.stop()
 
 	g = start()
 	one, two := g.awaitState("AKTEST", "one", "ready"), g.awaitState("AKTEST", "two", "ready")
 	if one.Pinned != 1<<20 || one.Total != 1<<20 || two.Files != 2 || two.Total != 1<<20+100 || two.Resident != two.Total || two.Errors != 0 {
 		t.Errorf("%+v, %+v", one, two)
+	}
+	if !one.Deadline.IsZero() || deadline.IsZero() || !two.Deadline.Equal(deadline.Truncate(time.Millisecond)) {
+		t.Errorf("deadlines %v and %v, want none and %v", one.Deadline, two.Deadline, deadline)
 	}
 	if status, text, _ := g.callControl(http.MethodGet, "queries/three", "", "AKTEST", nil); status != http.StatusNotFound {
 		t.Errorf("%d %s", status, text)
@@ -299,5 +304,21 @@ func TestQueriesWithoutPrefetch(t *testing.T) {
 	g := startGateway(t, t.TempDir(), nil)
 	if status, text := g.operator("GET", "queries", ""); status != 501 || !strings.Contains(text, "prefetch.enabled") {
 		t.Errorf("%d %s", status, text)
+	}
+}
+
+// A deadline is told; without one nothing is.
+func TestQueryDeadline(t *testing.T) {
+	g := startQueries(t, 1, nil)
+	file := `"files": [{"bucket": "team-q", "key": "d/k00"}]`
+	g.register("AKTEST", `{"id": "with", "deadline": "5m", `+file+`}`)
+	g.register("AKTEST", `{"id": "without", `+file+`}`)
+	g.awaitState("AKTEST", "with", "ready")
+	deadline := g.queryState("AKTEST", "with").Deadline
+	if left := time.Until(deadline); left <= 4*time.Minute || left > 5*time.Minute {
+		t.Errorf("%v are left", left)
+	}
+	if _, text, _ := g.callControl(http.MethodGet, "queries/without", "", "AKTEST", nil); strings.Contains(text, "deadline") {
+		t.Errorf("a query without one: %s", text)
 	}
 }

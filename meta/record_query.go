@@ -12,6 +12,7 @@ type Query struct {
 	Until    time.Time // to the millisecond; it has expired then
 	Priority byte
 	Pin      byte
+	Deadline time.Time // to the millisecond, by when its files are to be there; zero: none
 	// The temporary credentials that were made for it; empty when none were.
 	AccessKey, SecretKey, Token string
 }
@@ -39,6 +40,9 @@ func (c *Changes) PutQuery(q *Query) {
 	w.string(q.AccessKey)
 	w.string(q.SecretKey)
 	w.string(q.Token)
+	if !q.Deadline.IsZero() {
+		w.int(q.Deadline.UnixMilli())
+	}
 	c.b.Put(queryKey(q.Name), w.seal())
 }
 
@@ -82,6 +86,9 @@ func (d *DB) Queries(fn func(q Query, err error) error) error {
 		q := Query{
 			Name: string(key[len(prefixQuery):]), Until: time.UnixMilli(r.int()), Priority: r.byte(), Pin: r.byte(),
 			AccessKey: r.string(), SecretKey: r.string(), Token: r.string(),
+		}
+		if len(r.buf) > 0 {
+			q.Deadline = time.UnixMilli(r.int())
 		}
 		return fn(q, r.end())
 	})

@@ -32,7 +32,7 @@ func TestQueryRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := meta.Query{Name: "AK q", Until: time.UnixMilli(1234567), Priority: 2, Pin: 1, AccessKey: "k", SecretKey: "s", Token: "t"}
+	a := meta.Query{Name: "AK q", Until: time.UnixMilli(1234567), Priority: 2, Pin: 1, AccessKey: "k", SecretKey: "s", Token: "t", Deadline: time.UnixMilli(999)}
 	b := meta.Query{Name: "AK q2", Until: time.UnixMilli(7)}
 	one := []meta.QueryFile{{Bucket: "b", Key: "k1", ETag: "e", Size: 9, Ranges: [][2]int64{{0, 4}, {5, 4}}}}
 	two := []meta.QueryFile{{Bucket: "b", Key: "k2"}}

@@ -388,6 +388,46 @@ func TestSchedulerAsksOnce(t *testing.T) {
 	}
 }
 
+// Of one class the earliest deadline goes first, then who has none; what is registered is due when its deadline is near.
+func TestSchedulerDeadlines(t *testing.T) {
+	s := newScheduler(Budget{Memory: 64 * mib, Jobs: 1})
+	add := func(query string, class Class, in time.Duration) *Job {
+		j := &Job{Query: query, Class: class}
+		if in != 0 {
+			j.Deadline = epoch.Add(in)
+		}
+		j.Range.Len = mib
+		s.add(j)
+		return j
+	}
+	none := add("a", ClassRegistered, 0)
+	late, later := add("b", ClassRegistered, time.Hour), add("b", ClassRegistered, time.Hour)
+	soon := add("c", ClassRegistered, 10*time.Minute)
+	guess := add("d", ClassSpeculative, time.Second)
+	way := add("e", ClassSequential, 0)
+	urgent := add("f", ClassDue, 0)
+	next := func(now time.Time, want *Job) {
+		t.Helper()
+		got := s.next(now)
+		if got != want {
+			t.Errorf("next is %+v, want %+v", got, want)
+		}
+		if got != nil {
+			s.done(got, mib, outcomeDone, now)
+		}
+	}
+	next(epoch.Add(10*time.Minute-dueBefore-1), urgent)
+	next(epoch.Add(10*time.Minute-dueBefore), soon) // due, and before the reader's way
+	next(epoch.Add(10*time.Minute), way)
+	next(epoch.Add(11*time.Minute), late)
+	next(epoch.Add(2*time.Hour), later) // overdue
+	next(epoch.Add(2*time.Hour), none)
+	next(epoch.Add(2*time.Hour), guess) // a deadline makes no other class more pressing
+	if len(s.queries) != 0 || s.queued != 0 || s.low != 0 || s.bytes != 0 {
+		t.Errorf("left: %+v", s)
+	}
+}
+
 // Random adds, starts, ends, drops and reached jobs: the budgets hold, the sums are right, promoted jobs cost nothing, and nothing
 // is left in the end.
 func TestSchedulerModel(t *testing.T) {
@@ -438,6 +478,9 @@ func TestSchedulerModel(t *testing.T) {
 				j := &Job{Query: string(rune('a' + r.IntN(4))), Class: Class(r.IntN(int(classes)))}
 				j.Target.Key.Key, j.Target.Key.Bucket = string(rune('k'+r.IntN(3))), string(rune('x'+r.IntN(2)))
 				j.Range.Off, j.Range.Len = r.Int64N(100)*mib, 1+r.Int64N(8*mib)
+				if j.Query > "b" {
+					j.Deadline = epoch.Add(time.Duration(j.Query[0]-'b') * 35 * time.Second)
+				}
 				if s.add(j) {
 					all++
 				}

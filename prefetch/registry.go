@@ -120,18 +120,19 @@ const (
 // Minted are temporary credentials that name a query.
 type Minted struct{ AccessKey, SecretKey, Token string }
 
-// query is one registration. Guarded by Registry.mu; name, class and pin never change.
+// query is one registration. Guarded by Registry.mu; name, class, pin and deadline never change.
 type query struct {
-	name    string
-	class   Class
-	pin     cache.PinKind
-	ctx     context.Context // ends with it
-	cancel  context.CancelFunc
-	minted  Minted
-	until   time.Time
-	state   QueryState
-	endedAt time.Time
-	calls   uint32
+	name     string
+	class    Class
+	pin      cache.PinKind
+	deadline time.Time       // by when all is to be there; zero: none
+	ctx      context.Context // ends with it
+	cancel   context.CancelFunc
+	minted   Minted
+	until    time.Time
+	state    QueryState
+	endedAt  time.Time
+	calls    uint32
 	// over is closed when the query has ended and nothing of it runs: its name is free from then on.
 	over chan struct{}
 
@@ -238,6 +239,7 @@ type Registration struct {
 	Name        string
 	TTL         time.Duration // 0: cache.DefaultPinTTL; at most cache.MaxPinTTL
 	Class       Class         // ClassDue, ClassRegistered or ClassSpeculative
+	Deadline    time.Duration // from now: when the query begins to read; 0: not known
 	Pin         cache.PinKind
 	Credentials bool
 	Entries     []Entry
@@ -269,6 +271,9 @@ func (g *Registry) Register(ctx context.Context, r Registration) (Accepted, erro
 	}
 	g.awaitEnd(ctx, r.Name)
 	q := g.newQuery(r.Name, r.Class, r.Pin, g.cfg.Now().Add(ttl(r.TTL)))
+	if r.Deadline > 0 {
+		q.deadline = g.cfg.Now().Add(r.Deadline)
+	}
 	if r.Credentials {
 		q.minted = Minted{AccessKey: "UQ" + rand.Text()[:18], SecretKey: rand.Text() + rand.Text(), Token: rand.Text()}
 	}

@@ -36,6 +36,7 @@ func (g *Registry) load() error {
 			return err
 		}
 		q := g.newQuery(r.Name, Class(r.Priority), cache.PinKind(r.Pin), r.Until)
+		q.deadline = r.Deadline
 		q.minted, q.calls = Minted{r.AccessKey, r.SecretKey, r.Token}, next
 		for _, f := range files {
 			add := file{bucket: f.Bucket, key: f.Key, etag: f.ETag, size: f.Size}
@@ -61,7 +62,7 @@ func (g *Registry) record(q *query) {
 	g.mu.Lock()
 	alive := g.aliveLocked(q)
 	r := meta.Query{
-		Name: q.name, Until: q.until, Priority: byte(q.class), Pin: byte(q.pin),
+		Name: q.name, Until: q.until, Priority: byte(q.class), Pin: byte(q.pin), Deadline: q.deadline,
 		AccessKey: q.minted.AccessKey, SecretKey: q.minted.SecretKey, Token: q.minted.Token,
 	}
 	g.mu.Unlock()

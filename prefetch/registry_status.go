@@ -16,6 +16,7 @@ type Status struct {
 	Errors                          int
 	Failures                        []Failure
 	Until                           time.Time
+	Deadline                        time.Time // zero: none
 	Priority                        Class
 	Pin                             cache.PinKind
 	Credentials                     bool
@@ -96,6 +97,6 @@ func (g *Registry) pinned(s *Status) {
 func (q *query) status() Status {
 	return Status{
 		Name: q.name, State: q.state, Files: len(q.files), Total: q.total, Resident: q.resident, Flying: q.flying, Errors: q.errors,
-		Failures: slices.Clone(q.failures), Until: q.until, Priority: q.class, Pin: q.pin, Credentials: q.minted.AccessKey != "",
+		Failures: slices.Clone(q.failures), Until: q.until, Deadline: q.deadline, Priority: q.class, Pin: q.pin, Credentials: q.minted.AccessKey != "",
 	}
 }

@@ -110,7 +110,7 @@ func (g *Registry) hand(q *query, p piece, left time.Duration, done func()) bool
 	g.mu.Lock()
 	t := *p.file.target
 	g.mu.Unlock()
-	j := &Job{Target: t, Range: p.rng, Class: q.class, Cause: cache.CauseRegistered, Query: q.name}
+	j := &Job{Target: t, Range: p.rng, Class: q.class, Cause: cache.CauseRegistered, Query: q.name, Deadline: q.deadline}
 	if q.pin != cache.PinNone {
 		j.Pin = &cache.PinRequest{Query: q.name, Kind: q.pin, TTL: left}
 	}

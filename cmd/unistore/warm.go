@@ -23,7 +23,7 @@ const (
 type warmFlags struct {
 	ranges               []string
 	query, pin, priority string
-	ttl                  time.Duration
+	ttl, deadline        time.Duration
 	wait                 bool
 }
 
@@ -88,6 +88,7 @@ func newWarm(p process) *cobra.Command {
 	flags.StringVar(&f.pin, "pin", "none", "hard, soft or none: pin for the query, until it is released or expires")
 	flags.StringVar(&f.priority, "priority", "normal", "urgent, normal or background")
 	flags.DurationVar(&f.ttl, "ttl", 10*time.Minute, "how long the registration lives")
+	flags.DurationVar(&f.deadline, "deadline", 0, "from now: when the query begins to read; the earliest goes first (default: not known)")
 	flags.BoolVar(&f.wait, "wait", false, "wait until all is there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		files, err := warmFiles(args, f.ranges)
@@ -96,6 +97,9 @@ func newWarm(p process) *cobra.Command {
 		}
 		if f.ttl < time.Second {
 			return errors.New("--ttl is at least 1s")
+		}
+		if f.deadline != 0 && f.deadline < time.Second {
+			return errors.New("--deadline is at least 1s")
 		}
 		return fail(warm(cmd, p, admin, f, files))
 	}
@@ -125,6 +129,9 @@ func warmFiles(args, ranges []string) ([]warmFile, error) {
 
 func warm(cmd *cobra.Command, p process, admin *adminFlags, f warmFlags, files []warmFile) error {
 	body := map[string]any{"ttl": int64(f.ttl / time.Second), "pin": f.pin, "priority": f.priority, "files": files}
+	if f.deadline > 0 {
+		body["deadline"] = f.deadline.String()
+	}
 	if f.query != "" {
 		body["id"] = f.query
 	}

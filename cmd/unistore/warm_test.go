@@ -39,6 +39,7 @@ func TestWarmAndQueryCommands(t *testing.T) {
 		{[]string{"warm", "s3://one/b", "--range", "1-0"}, exitFailed, []string{"is no range"}},
 		{[]string{"warm", "s3://one/b", "--pin", "firm"}, exitFailed, []string{"pin is hard, soft or none"}},
 		{[]string{"warm", "s3://one/b", "--ttl", "0s"}, exitUsage, []string{"--ttl is at least 1s"}},
+		{[]string{"warm", "s3://one/b", "--deadline", "-1s"}, exitUsage, []string{"--deadline is at least 1s"}},
 	}
 	for _, step := range steps {
 		args := append(step.args, "--admin", s.admin)
