@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"unistore/cache"
+	"unistore/config"
+	"unistore/faults"
 	"unistore/metrics"
 	"unistore/s3api"
 )
@@ -111,5 +113,27 @@ func TestRegistrationOfTooManyFiles(t *testing.T) {
 	status, text, _ := g.callControl("POST", "queries", files(10_001), "AKTEAM", nil)
 	if status != http.StatusBadRequest || !strings.Contains(text, "at most 10000") {
 		t.Errorf("%d %.200s", status, text)
+	}
+}
+
+// A release whose record can not be removed is no release: 503, and the next one does it.
+func TestReleaseThatIsNotRecorded(t *testing.T) {
+	g := startQueries(t, 1, func(c *config.Config) { c.EnableFaults = true })
+	g.register("AKTEST", `{"id": "q", "ttl": 600, "files": [{"bucket": "team-q", "key": "d/k00"}]}`)
+	g.awaitState("AKTEST", "q", "ready")
+	if err := g.faults.Put(faults.Fault{Name: faults.MetaError, Operation: "apply", Error: "ENOSPC"}); err != nil {
+		t.Fatal(err)
+	}
+	status, text, _ := g.callControl(http.MethodDelete, "queries/q", "", "AKTEST", nil)
+	if status != http.StatusServiceUnavailable || !strings.Contains(text, "ServiceUnavailable") {
+		t.Errorf("%d %s", status, text)
+	}
+	if s := g.queryState("AKTEST", "q"); s.State != "ending" {
+		t.Errorf("%+v", s)
+	}
+	g.faults.Clear()
+	status, text, _ = g.callControl(http.MethodDelete, "queries/q", "", "AKTEST", nil)
+	if s := decodeJSON[queryStatus](t, status, text); s.State != "released" {
+		t.Errorf("%+v", s)
 	}
 }

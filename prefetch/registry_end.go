@@ -98,21 +98,28 @@ func (g *Registry) awaitEnd(ctx context.Context, name string) {
 func (g *Registry) reserve(q *query, n int) (got int, why Rejection) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	own, all := max(g.limits.query-q.slots, 0), max(g.limits.all-g.mu.slots, 0)
-	got = min(n, own, all)
+	room, why := g.roomLocked(q)
+	got = min(n, room)
 	q.slots += got
 	g.mu.slots += got
+	return got, why
+}
+
+// roomLocked returns for how many more files of q there is room, and what bounds it.
+func (g *Registry) roomLocked(q *query) (int, Rejection) {
+	own, all := max(g.limits.query-q.slots, 0), max(g.limits.all-g.mu.slots, 0)
 	if own <= all {
-		return got, rejectMany
+		return own, rejectMany
 	}
-	return got, rejectFull
+	return all, rejectFull
 }
 
 // full reports whether there is no room for another file of q, and why.
 func (g *Registry) full(q *query) (bool, Rejection) {
-	got, why := g.reserve(q, 1)
-	g.free(q, got)
-	return got == 0, why
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	room, why := g.roomLocked(q)
+	return room == 0, why
 }
 
 // free gives back room that was reserved.

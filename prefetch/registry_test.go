@@ -125,8 +125,12 @@ func TestRegistrationIsBounded(t *testing.T) {
 	if n := r.store.pages.Load(); n > 6+resolveSide {
 		t.Errorf("%d pages were listed for 550 files", n)
 	}
-	a = register("two", append([]Entry{{Bucket: "b", Key: "k"}, {Bucket: "b", Key: "v", ETag: "other"}}, prefixes(1)...))
-	if a.Files != 250 || a.Rejections != 2 {
+	a = register("two", []Entry{{Bucket: "b", Key: "v", ETag: "other"}})
+	if a.Files != 0 || a.Rejections != 1 {
+		t.Errorf("%d files, %+v", a.Files, a.Rejected)
+	}
+	a, err := r.Append(t.Context(), "two", prefixes(1))
+	if err != nil || a.Files != 250 || a.Rejections != 1 {
 		t.Errorf("%d files, %+v", a.Files, a.Rejected)
 	}
 	for _, e := range []Entry{{Bucket: "b", Key: "k"}, prefixes(1)[0]} {
