@@ -135,3 +135,29 @@ func deref[T any](p *T) T {
 	}
 	return *p
 }
+
+// unsignedHeaders leaves what proxies rewrite or drop out of the signature: Accept-Encoding goes unsigned, and what the SDK tells
+// of its own attempts does not go at all.
+func unsignedHeaders(stack *middleware.Stack) error {
+	const before, after = "unistore:unsigned", "unistore:identity"
+	return errors.Join(
+		stack.Finalize.Insert(changeRequest(before, func(h http.Header) {
+			for _, name := range []string{"Accept-Encoding", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request"} {
+				h.Del(name)
+			}
+		}), "Signing", middleware.Before),
+		stack.Finalize.Insert(changeRequest(after, func(h http.Header) { h.Set("Accept-Encoding", "identity") }), "Signing", middleware.After),
+	)
+}
+
+func changeRequest(id string, change func(http.Header)) middleware.FinalizeMiddleware {
+	return middleware.FinalizeMiddlewareFunc(id,
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			req, ok := in.Request.(*smithyhttp.Request)
+			if !ok {
+				return middleware.FinalizeOutput{}, middleware.Metadata{}, errors.New("not an HTTP request")
+			}
+			change(req.Header)
+			return next.HandleFinalize(ctx, in)
+		})
+}

@@ -116,7 +116,8 @@ func New(ctx context.Context, cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts.HTTPClient = wire.NewClient(wire.Watch{Next: tr})
+	opts.APIOptions = append(opts.APIOptions, unsignedHeaders)
+	opts.HTTPClient = wire.NewClient(documents{wire.Watch{Next: tr}})
 	return &Backend{
 		client: awss3.New(opts), transport: tr, cfg: cfg,
 		buckets: wire.NewBuckets(), uploads: newUploadAlgorithms(), exact: exactKeys(endpoint),

@@ -37,7 +37,7 @@ type Answer struct {
 
 // Root is the name of the first element of Body. SDKs may take any document, an HTML page or nothing, for an answer in which
 // everything is missing.
-func (a Answer) Root() string { return root(a.Body) }
+func (a Answer) Root() string { return Root(a.Body) }
 
 // Answered checks that a good answer, which Keep has kept, is the document that it should be: SDKs take any other, and none at
 // all, for one in which everything is missing, as for the listing of an empty bucket. op is for the error.

@@ -112,7 +112,7 @@ func (x *Exchange) readResult(resp *http.Response) (*http.Response, error) {
 		x.answer = Answer{}
 		return nil, fmt.Errorf("the answer is 200, its document no answer: %w", err)
 	}
-	if root(body) == "Error" {
+	if Root(body) == "Error" {
 		x.answer.Error = ParseError(body)
 		x.answer.Status = http.StatusInternalServerError
 		resp.StatusCode = http.StatusInternalServerError
@@ -179,7 +179,7 @@ func readDocument(r io.Reader, most int) ([]byte, error) {
 	case len(body) > most:
 		return nil, errTooLong
 	}
-	name := root(body)
+	name := Root(body)
 	end := bytes.TrimRight(body, " \t\r\n")
 	if name == "" || !bytes.HasSuffix(end, []byte("</"+name+">")) {
 		return nil, errCut
@@ -187,9 +187,9 @@ func readDocument(r io.Reader, most int) ([]byte, error) {
 	return body, nil
 }
 
-// root is the name of the first element of body as it is written, or empty. It looks no further: documents of stores may
+// Root is the name of the first element of body as it is written, or empty. It looks no further: documents of stores may
 // hold characters, of keys, that XML does not allow.
-func root(body []byte) string {
+func Root(body []byte) string {
 	for {
 		i := bytes.IndexByte(body, '<')
 		if i < 0 {
