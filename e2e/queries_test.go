@@ -55,7 +55,8 @@ func (g *gatewayProcess) register(id, key string, ttl time.Duration) {
 // bytes, another goes on where it was, and a third, whose time ran out meanwhile, holds nothing.
 func TestKillKeepsQueries(t *testing.T) {
 	const size = 48 << 20
-	g := aheadLake(t, 3, size, "")
+	// One request at a time, so that the pieces of a query come one after the other, 2 s apart, and the kill falls between them.
+	g := aheadLake(t, 3, size, "prefetch: {max_inflight: 1}\n")
 	g.register("done", "object-0", 10*time.Minute)
 	if q := g.awaitQuery("done", "ready"); q.Pinned != size || q.Errors != 0 {
 		t.Fatalf("before: %+v", q)
@@ -76,6 +77,13 @@ func TestKillKeepsQueries(t *testing.T) {
 	g.start() // the faults are gone with the process
 
 	half, done := g.awaitQuery("half", "ready"), g.awaitQuery("done", "ready")
+	eventually(t, time.Minute, func() string { // what it asks for must not be counted below
+		var q pinnedQuery
+		if err := g.control(http.MethodGet, "/queries/short", nil, &q); err == nil && (q.State != "expired" || q.Inflight != 0) {
+			return fmt.Sprintf("%+v", q)
+		}
+		return ""
+	})
 	for _, q := range []pinnedQuery{half, done} {
 		if q.Total != size || q.Resident != size || q.Pinned != size || q.Errors != 0 || q.Inflight != 0 {
 			t.Errorf("after the kill: %+v", q)
