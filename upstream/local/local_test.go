@@ -6,7 +6,9 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"unistore/faults"
 	"unistore/upstream"
+	"unistore/upstream/fault"
 	"unistore/upstream/local"
 	"unistore/upstream/upstreamtest"
 )
@@ -26,5 +28,14 @@ func TestConformance(t *testing.T) {
 	upstreamtest.Run(t, upstreamtest.Harness{
 		New: func(t *testing.T) upstream.Backend { return open(t, t.TempDir()) },
 		Row: upstreamtest.Row{Driver: "local", Store: "a directory", RunBy: "make test"},
+	})
+}
+
+func TestConformanceWithFaults(t *testing.T) {
+	upstreamtest.Run(t, upstreamtest.Harness{
+		New: func(t *testing.T) upstream.Backend {
+			return fault.Wrap(open(t, t.TempDir()), "local", faults.New(nil))
+		},
+		Row: upstreamtest.Row{Driver: "local", Store: "a directory, through the fault wrapper", RunBy: "make test"},
 	})
 }

@@ -21,8 +21,10 @@ import (
 
 	"unistore/config"
 	"unistore/e2e/servers"
+	"unistore/faults"
 	"unistore/object"
 	"unistore/upstream"
+	"unistore/upstream/fault"
 	"unistore/upstream/s3"
 	"unistore/upstream/upstreamtest"
 )
@@ -107,12 +109,22 @@ func fixSeed(t *testing.T) {
 	}
 }
 
-func TestConformanceVersity(t *testing.T) {
+// conform runs the suite on srv, by the driver alone and through the fault wrapper.
+func conform(t *testing.T, srv *servers.Server, h upstreamtest.Harness) {
+	t.Helper()
 	fixSeed(t)
-	srv := servers.StartVersity(t)
-	upstreamtest.Run(t, upstreamtest.Harness{
-		New:        func(t *testing.T) upstream.Backend { return &calm{Backend: openReal(t, srv)} },
-		MakeBucket: makeBucket,
+	h.MakeBucket = makeBucket
+	h.New = func(t *testing.T) upstream.Backend { return &calm{Backend: openReal(t, srv)} }
+	t.Run("driver", func(t *testing.T) { upstreamtest.Run(t, h) })
+	h.New = func(t *testing.T) upstream.Backend {
+		return fault.Wrap(&calm{Backend: openReal(t, srv)}, "real", faults.New(nil))
+	}
+	h.Row.Store += ", through the fault wrapper"
+	t.Run("fault wrapper", func(t *testing.T) { upstreamtest.Run(t, h) })
+}
+
+func TestConformanceVersity(t *testing.T) {
+	conform(t, servers.StartVersity(t), upstreamtest.Harness{
 		MayRefuse:  versityRefuses,
 		Deviations: versityDeviations,
 		Row:        upstreamtest.Row{Driver: "s3", Store: "versitygw", RunBy: "make e2e"},
@@ -125,11 +137,7 @@ func minioRefuses(key string) bool {
 }
 
 func TestConformanceMinIO(t *testing.T) {
-	fixSeed(t)
-	srv := servers.StartMinIO(t)
-	upstreamtest.Run(t, upstreamtest.Harness{
-		New:        func(t *testing.T) upstream.Backend { return &calm{Backend: openReal(t, srv)} },
-		MakeBucket: makeBucket,
+	conform(t, servers.StartMinIO(t), upstreamtest.Harness{
 		MayRefuse:  minioRefuses,
 		Deviations: minioDeviations,
 		Row:        upstreamtest.Row{Driver: "s3", Store: "MinIO", RunBy: "make e2e"},
