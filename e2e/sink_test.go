@@ -67,6 +67,10 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.put(w, r)
 	case r.Method == http.MethodHead && strings.Count(r.URL.Path, "/") == 2:
 		s.head(w, r.URL.Path)
+	case r.Method == http.MethodGet && r.URL.Path == "/": // whether it answers at all
+		fmt.Fprint(w, `<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>`)
+	case r.Method == http.MethodGet:
+		fmt.Fprint(w, `<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`)
 	}
 }
 
