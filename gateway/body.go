@@ -105,6 +105,14 @@ func (b *requestBody) unblock() {
 	b.busy <- struct{}{}
 }
 
+// interrupt is unblock, or nil where that could not end a Read.
+func (b *requestBody) interrupt() func() {
+	if b.stream == nil || b.conn == nil {
+		return nil
+	}
+	return b.unblock
+}
+
 // finish ends the use of the body when the handler is done. A rest of bounded size is read and thrown
 // away. It reports whether the connection can carry another request: only if the whole body has been read.
 func (b *requestBody) finish() (keep bool) {

@@ -92,6 +92,7 @@ func (s *server) handle(fc *fasthttp.RequestCtx) {
 	x := &exchange{id: s.ids.next(), start: time.Now(), name: "Unknown"}
 	body := newRequestBody(fc)
 	x.Request = newRequest(fc, body)
+	x.interrupt = body.interrupt()
 	ctx, cancel := context.WithCancel(s.base)
 	stop := context.AfterFunc(ctx, body.unblock)
 	refused := unwelcome(&fc.Request.Header, x.Header)

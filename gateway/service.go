@@ -43,6 +43,8 @@ type exchange struct {
 	id    string
 	start time.Time
 
+	interrupt func() // ends a Read of the request's Body, see upstream.PutRequest; or nil
+
 	auth   *s3api.Auth
 	who    identity
 	op     s3api.Operation

@@ -65,7 +65,7 @@ func (s *service) uploadPart(ctx context.Context, x *exchange, t target, op s3ap
 		return nil, &s3api.Error{Code: s3api.ErrMissingContentLength, Close: true}
 	}
 	part, err := t.store.UploadPart(ctx, up, op.PartNumber, upstream.PartRequest{
-		Body: body, Size: body.Size, MD5: body.MD5,
+		Body: body, Interrupt: x.interrupt, Size: body.Size, MD5: body.MD5,
 		Checksum: body.Checksum, Trailing: body.Trailing, TrailingAlgorithm: body.TrailingAlgorithm,
 	})
 	s.countPart(err)

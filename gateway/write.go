@@ -88,7 +88,7 @@ func (s *service) putObject(ctx context.Context, x *exchange, t target, op s3api
 		return nil, err
 	}
 	attrs, err := s.write(ctx, t, op.Key, upstream.PutRequest{
-		Body: body, Size: body.Size, Headers: typed(op.Headers),
+		Body: body, Interrupt: x.interrupt, Size: body.Size, Headers: typed(op.Headers),
 		Checksum: body.Checksum, Trailing: body.Trailing, TrailingAlgorithm: body.TrailingAlgorithm, MD5: body.MD5,
 		IfMatch: op.IfMatch, IfNoneMatch: op.IfNoneMatch, StorageClass: op.StorageClass,
 	})

@@ -152,7 +152,7 @@ func (u *Uploader) put(ctx context.Context, t Target, loc upstream.Loc, req upst
 
 // putPiece writes a piece that is the whole body.
 func (u *Uploader) putPiece(ctx context.Context, t Target, loc upstream.Loc, req upstream.PutRequest, d data) (object.Attrs, error) {
-	req.Body, req.Size = io.Reader(d.reader()), d.size
+	req.Body, req.Interrupt, req.Size = io.Reader(d.reader()), nil, d.size
 	return u.put(ctx, t, loc, req)
 }
 

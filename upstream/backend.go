@@ -135,9 +135,13 @@ type Stream struct {
 type PutRequest struct {
 	// Body's Read returns an error once the request's context is done. It delivers its last
 	// byte only after whatever the client promised about the bytes has been verified.
-	Body    io.Reader
-	Size    int64
-	Headers object.Headers
+	Body io.Reader
+	// Interrupt, when not nil, makes a Read of Body that is under way return soon, and all later ones fail. It may be
+	// called at any time, from any goroutine. The Store calls it when a request ends that has begun to read Body; a
+	// Body without it is read in a goroutine of its own, so that what blocks its Read blocks nothing else.
+	Interrupt func()
+	Size      int64
+	Headers   object.Headers
 	// Checksum, when not nil, is the client's verified promise, known before the body; the store may
 	// check it again and keeps it if it can.
 	Checksum *object.Checksum
@@ -204,10 +208,11 @@ type CreateUploadRequest struct {
 
 // PartRequest is the body of one part; fields as in PutRequest.
 type PartRequest struct {
-	Body     io.Reader
-	Size     int64
-	Checksum *object.Checksum
-	Trailing func() []object.Checksum
+	Body      io.Reader
+	Interrupt func() // as in PutRequest
+	Size      int64
+	Checksum  *object.Checksum
+	Trailing  func() []object.Checksum
 	// TrailingAlgorithm as in PutRequest.
 	TrailingAlgorithm string
 	MD5               string

@@ -38,7 +38,7 @@ func (s *Store) uploadPart(ctx context.Context, up Upload, number int, req PartR
 	}
 	w := s.trust.ofPart(req)
 	var wrong error // of the part that is there; what the call ends with may be something else
-	part, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (Part, error) {
+	part, err := sendBody(ctx, s, c, content{req.Body, req.Interrupt, req.Size, w.hash}, func(ctx context.Context, u *upload) (Part, error) {
 		r := req
 		r.Body = u
 		part, err := s.multiparter.UploadPart(ctx, up, number, r)

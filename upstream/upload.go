@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,15 +17,43 @@ import (
 type upload struct {
 	a    *attempt
 	body *SizedReader
-	pump *pump     // nil when the source cannot block
+	pump *pump     // nil when the source cannot block, or can be interrupted
+	cut  *cut      // nil when it cannot be interrupted
 	md5  hash.Hash // of the source's bytes, or nil; see digest
 }
 
 // content is a body as the caller gave it.
 type content struct {
-	src  io.Reader
-	size int64
-	hash bool // compute the MD5
+	src       io.Reader
+	interrupt func() // as in PutRequest
+	size      int64
+	hash      bool // compute the MD5
+}
+
+// cut interrupts a source when the request that has begun to read it is over.
+type cut struct {
+	stop func() bool
+	ran  chan struct{} // closed when it has run
+	made atomic.Bool   // it has interrupted the source
+}
+
+func newCut(ctx context.Context, body *SizedReader, interrupt func()) *cut {
+	c := &cut{ran: make(chan struct{})}
+	c.stop = context.AfterFunc(ctx, func() {
+		defer close(c.ran)
+		if body.Started() && !body.Done() && body.Err() == nil { // else the source is whole, and may serve another attempt
+			c.made.Store(true)
+			interrupt()
+		}
+	})
+	return c
+}
+
+// end keeps c from interrupting any more.
+func (c *cut) end() {
+	if !c.stop() {
+		<-c.ran
+	}
 }
 
 func newUpload(a *attempt, c content) *upload {
@@ -33,16 +62,19 @@ func newUpload(a *attempt, c content) *upload {
 	if src == nil {
 		src = eofReader{}
 	}
-	blocks := !neverBlocks(src)
+	pumped := c.interrupt == nil && !neverBlocks(src)
 	if c.hash {
 		u.md5 = md5.New()
 		src = io.TeeReader(src, u.md5)
 	}
-	if blocks {
+	if pumped {
 		u.pump = newPump(a.ctx, src)
 		src = u.pump
 	}
 	u.body = NewSizedReader(src, c.size)
+	if c.interrupt != nil {
+		u.cut = newCut(a.ctx, u.body, c.interrupt)
+	}
 	return u
 }
 
@@ -83,6 +115,9 @@ func (u *upload) release() {
 		u.pump.stop()
 	}
 	u.body.Stop()
+	if u.cut != nil {
+		u.cut.end()
+	}
 	if u.pump != nil {
 		u.pump.release()
 	}
@@ -101,10 +136,11 @@ func (u *upload) verdict(op string, err error) error {
 
 // sourceErr is the caller's own failure to deliver the body.
 func (u *upload) sourceErr() error {
-	if err := u.body.Err(); !errors.Is(err, errAborted) {
-		return err
+	err := u.body.Err()
+	if errors.Is(err, errAborted) || u.cut != nil && u.cut.made.Load() {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // bodyCode is the Code of a failed body: the caller's own, or that it ended early.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -184,6 +185,91 @@ func TestBlockedBodyDoesNotOutliveItsContext(t *testing.T) {
 	cancel()
 	err := <-done
 	wantCode(t, err, Cancelled)
+}
+
+// interruptible is a body whose Read waits for more until it is interrupted.
+type interruptible struct {
+	src         io.Reader
+	entered     chan struct{} // closed when a Read waits
+	interrupted chan struct{} // closed by interrupt
+	stuck, once sync.Once
+}
+
+func newInterruptible(text string) *interruptible {
+	return &interruptible{src: strings.NewReader(text), entered: make(chan struct{}), interrupted: make(chan struct{})}
+}
+
+func (b *interruptible) Read(p []byte) (int, error) {
+	select {
+	case <-b.interrupted:
+		return 0, errClient
+	default:
+	}
+	if n, _ := b.src.Read(p); n > 0 {
+		return n, nil
+	}
+	b.stuck.Do(func() { close(b.entered) })
+	<-b.interrupted
+	return 0, errClient
+}
+
+func (b *interruptible) interrupt() { b.once.Do(func() { close(b.interrupted) }) }
+
+// A body that can be interrupted is, when its request ends; what its Read says then is not the client's failure.
+func TestBodyIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	body := newInterruptible("0123")
+	r := newRig(t, &scripted{put: waits, part: func(_ context.Context, _ int, req PartRequest) (Part, error) {
+		_, err := io.Copy(io.Discard, req.Body)
+		return Part{}, err
+	}}, StoreConfig{})
+	go func() {
+		<-body.entered
+		cancel()
+	}()
+	_, err := r.Put(ctx, loc, PutRequest{Body: body, Interrupt: body.interrupt, Size: 10})
+	wantCode(t, err, Cancelled)
+	if errors.Is(err, errClient) {
+		t.Errorf("the interruption is taken for the client's: %v", err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	part := newInterruptible("0123")
+	go func() {
+		<-part.entered
+		cancel()
+	}()
+	_, err = r.UploadPart(ctx, Upload{Loc: loc, ID: "u"}, 1, PartRequest{Body: part, Interrupt: part.interrupt, Size: 10})
+	wantCode(t, err, Cancelled)
+}
+
+// A body that has not been read, was read whole, or has failed by itself, is left alone when its request ends.
+func TestBodyIsNotInterrupted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		body io.Reader
+		read bool // before the store's time is up
+		want error
+	}{
+		"untouched": {strings.NewReader("0123456789"), false, errStalled},
+		"whole":     {strings.NewReader("0123456789"), true, errStalled},
+		"failed":    {iotest.ErrReader(errClient), true, errClient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &scripted{put: func(ctx context.Context, _ int, req PutRequest) (object.Attrs, error) {
+				if tt.read {
+					_, _ = io.Copy(io.Discard, req.Body)
+				}
+				req.Body.(*upload).a.cancel(errStalled) //nolint:forcetypeassert // sendBody makes it
+				<-ctx.Done()
+				return object.Attrs{}, ctx.Err()
+			}}
+			_, err := newRig(t, b, StoreConfig{}).Put(t.Context(), loc, PutRequest{
+				Body: tt.body, Size: 10, Interrupt: func() { t.Error("interrupted") },
+			})
+			if !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
 }
 
 func TestStoreThatStopsReadingIsUnavailable(t *testing.T) {

@@ -23,7 +23,7 @@ func (s *Store) put(ctx context.Context, loc Loc, req PutRequest, c call) (objec
 	var stored object.Attrs
 	var wrong error // of stored; what the call ends with may be something else
 	start := time.Now()
-	attrs, err := sendBody(ctx, s, c, content{req.Body, req.Size, w.hash}, func(ctx context.Context, u *upload) (object.Attrs, error) {
+	attrs, err := sendBody(ctx, s, c, content{req.Body, req.Interrupt, req.Size, w.hash}, func(ctx context.Context, u *upload) (object.Attrs, error) {
 		last = u
 		r := req
 		r.Body = u

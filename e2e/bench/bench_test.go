@@ -60,20 +60,31 @@ func rate(b *testing.B, bytes int64, op func() error) float64 {
 }
 
 // compare measures the gateway and a rival in turns, each first in every other round, after one round that does not count.
-func compare(b *testing.B, p *process, r *Result, bytes int64, gateway, other func() error) {
+// store is the process behind both, or 0.
+func compare(b *testing.B, p *process, store int, r *Result, bytes int64, gateway, other func() error) {
 	b.Helper()
 	r.Unit = "MiB/s"
 	rate(b, bytes, gateway)
 	rate(b, bytes, other)
+	perGiB := float64(1<<30) / float64(bytes)
+	used := func(pid int, rates *[]float64, op func() error, cpu *[]float64) {
+		if pid == 0 {
+			*rates = append(*rates, rate(b, bytes, op))
+			return
+		}
+		before := cpuOf(b, pid)
+		*rates = append(*rates, rate(b, bytes, op))
+		*cpu = append(*cpu, (cpuOf(b, pid)-before)*perGiB)
+	}
 	for i := range rounds(b) {
 		if i%2 == 1 {
-			r.Other = append(r.Other, rate(b, bytes, other))
+			used(store, &r.Other, other, &r.StoreOther)
 		}
-		cpu := p.cpu(b)
-		r.Gateway = append(r.Gateway, rate(b, bytes, gateway))
-		r.CPU = append(r.CPU, (p.cpu(b)-cpu)*(1<<30)/float64(bytes))
+		before := cpuOf(b, p.pid)
+		used(store, &r.Gateway, gateway, &r.StoreGateway)
+		r.CPU = append(r.CPU, (cpuOf(b, p.pid)-before)*perGiB)
 		if i%2 == 0 {
-			r.Other = append(r.Other, rate(b, bytes, other))
+			used(store, &r.Other, other, &r.StoreOther)
 		}
 	}
 	r.summarise()
@@ -88,21 +99,34 @@ func compare(b *testing.B, p *process, r *Result, bytes int64, gateway, other fu
 // kinds are the servers that are written to, directly and through the gateway.
 var kinds = map[string]func(testing.TB) *servers.Server{"versitygw": servers.StartVersity, "minio": servers.StartMinIO}
 
-// sides starts a server and a gateway in front of it, and returns clients of both and a bucket that is there.
-func sides(b *testing.B, kind string) (p *process, gateway, other *client) {
+// pair is a store and a gateway in front of it, with a client of each.
+type pair struct {
+	gateway, other *client
+	process        *process
+	store          int // the process
+}
+
+// sides starts a server and a gateway in front of it. A bucket is there.
+func sides(b *testing.B, kind string, s setting) pair {
 	b.Helper()
-	up := direct(kind, kinds[kind](b))
-	p = startGateway(b, up)
-	gateway, other = newClient(p.endpoint), newClient(up)
-	b.Cleanup(gateway.close)
-	b.Cleanup(other.close)
-	if _, _, err := gateway.do(b.Context(), http.MethodPut, "/bench", nil, 0); err != nil {
+	var server *servers.Server
+	s.store(b, func() int {
+		server = kinds[kind](b)
+		return server.PID()
+	})
+	s.client(b)
+	up := direct(kind, server)
+	p := pair{process: startGateway(b, up), store: server.PID(), other: newClient(up)}
+	p.gateway = newClient(p.process.endpoint)
+	b.Cleanup(p.gateway.close)
+	b.Cleanup(p.other.close)
+	if _, _, err := p.gateway.do(b.Context(), http.MethodPut, "/bench", nil, 0); err != nil {
 		b.Fatal(err)
 	}
 	if profiling != "" {
-		profile(b, p)
+		profile(b, p.process)
 	}
-	return p, gateway, other
+	return p
 }
 
 // profile takes a CPU profile of the gateway while the benchmark runs.

@@ -4,15 +4,12 @@ package bench
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,23 +30,6 @@ type process struct {
 	endpoint
 	admin string
 	pid   int
-}
-
-// cpu is the processor time that the process has used, in seconds (proc_pid_stat(5), in ticks of 10 ms).
-func (p *process) cpu(b *testing.B) float64 {
-	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	user, err1 := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	if err := errors.Join(err1, err2); err != nil {
-		b.Fatal(err)
-	}
-	return (user + system) / 100
 }
 
 func direct(name string, s *servers.Server) endpoint {

@@ -26,6 +26,9 @@ type Result struct {
 	High  float64 `json:"high"`
 	// CPU is the processor time of the gateway for each GiB, of each round (seconds).
 	CPU []float64 `json:"gateway_cpu_s_per_gib"`
+	// The same of the store, when it is written to through the gateway and directly.
+	StoreGateway []float64 `json:"store_cpu_s_per_gib,omitempty"`
+	StoreOther   []float64 `json:"store_cpu_s_per_gib_direct,omitempty"`
 }
 
 // summarise fills in what follows from the rates. There is at least one round.
@@ -49,8 +52,12 @@ func (r *Result) String() string {
 	if r.Ratio < r.Target {
 		verdict = "BELOW"
 	}
-	return fmt.Sprintf("%-34s vs %-10s %8.1f / %8.1f %s   ratio %.3f (%.3f to %.3f, %d rounds), gateway %.2f CPU s/GiB, target %.2f %s",
-		r.Name, r.Rival, median(r.Gateway), median(r.Other), r.Unit, r.Ratio, r.Low, r.High, len(r.Gateway), median(r.CPU), r.Target, verdict)
+	store := ""
+	if len(r.StoreGateway) > 0 {
+		store = fmt.Sprintf(" (store %.2f, direct %.2f)", median(r.StoreGateway), median(r.StoreOther))
+	}
+	return fmt.Sprintf("%-44s vs %-10s %8.1f / %8.1f %s   ratio %.3f (%.3f to %.3f, %d rounds), gateway %.2f CPU s/GiB%s, target %.2f %s",
+		r.Name, r.Rival, median(r.Gateway), median(r.Other), r.Unit, r.Ratio, r.Low, r.High, len(r.Gateway), median(r.CPU), store, r.Target, verdict)
 }
 
 // report is the file of one run.

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,30 +13,31 @@ import (
 // BenchmarkPut writes 1 GiB with one PUT.
 func BenchmarkPut(b *testing.B) {
 	const size = 1 << 30
-	for kind := range kinds {
-		b.Run(kind, func(b *testing.B) {
-			p, gateway, other := sides(b, kind)
-			for b.Loop() {
-				compare(b, p, &Result{Name: "PUT 1 GiB", Rival: kind, Target: .95}, size,
-					func() error { return gateway.put(b.Context(), "/bench/through", size) },
-					func() error { return other.put(b.Context(), "/bench/direct", size) })
-			}
-		})
-	}
+	writes(b, "PUT 1 GiB", size, func(ctx context.Context, c *client, path string) error { return c.put(ctx, path, size) })
 }
 
 // BenchmarkMultipart writes 64 parts of 16 MiB, four at a time, and completes them.
 func BenchmarkMultipart(b *testing.B) {
 	const parts, size, parallel = 64, 16 << 20, 4
-	for kind := range kinds {
-		b.Run(kind, func(b *testing.B) {
-			p, gateway, other := sides(b, kind)
-			for b.Loop() {
-				compare(b, p, &Result{Name: "multipart 64 x 16 MiB, 4 at a time", Rival: kind, Target: .95}, parts*size,
-					func() error { return gateway.multipart(b.Context(), "/bench/through", parts, size, parallel) },
-					func() error { return other.multipart(b.Context(), "/bench/direct", parts, size, parallel) })
-			}
-		})
+	writes(b, "multipart 64 x 16 MiB, 4 at a time", parts*size, func(ctx context.Context, c *client, path string) error {
+		return c.multipart(ctx, path, parts, size, parallel)
+	})
+}
+
+// writes compares what write does through the gateway with the same to the store itself, for every store and setting.
+func writes(b *testing.B, name string, size int64, write func(ctx context.Context, c *client, path string) error) {
+	b.Helper()
+	for _, s := range settings {
+		for kind := range kinds {
+			b.Run(kind+"/"+string(s), func(b *testing.B) {
+				p := sides(b, kind, s)
+				for b.Loop() {
+					compare(b, p.process, p.store, &Result{Name: name + ", " + string(s), Rival: kind, Target: .95}, size,
+						func() error { return write(b.Context(), p.gateway, "/bench/through") },
+						func() error { return write(b.Context(), p.other, "/bench/direct") })
+				}
+			})
+		}
 	}
 }
 
@@ -53,7 +55,7 @@ func BenchmarkPutKeeping(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		compare(b, p, &Result{Name: "PUT 256 MiB, write: cache", Rival: "bypass", Target: .9}, size,
+		compare(b, p, 0, &Result{Name: "PUT 256 MiB, write: cache", Rival: "bypass", Target: .9}, size,
 			func() error { return c.put(b.Context(), "/keeping/object", size) },
 			func() error { return c.put(b.Context(), "/bypass/object", size) })
 	}

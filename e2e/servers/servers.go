@@ -138,6 +138,9 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
+// PID is the process of the running server.
+func (s *Server) PID() int { return s.process.cmd.Process.Pid }
+
 // Stop ends the server by SIGTERM and waits for it, and kills it if it does not end.
 func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 

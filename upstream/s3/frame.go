@@ -25,9 +25,13 @@ const (
 	trailerPayload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 )
 
-// frameChunk is the length of every chunk but the last. S3 wants at least 8 KiB; MinIO's buffer for one
-// is 64 KiB and grows beyond.
-const frameChunk = 64 << 10
+// frameChunk is the length of every chunk but the last. S3 wants at least 8 KiB. With its framing it fits into
+// one write of the transport.
+const frameChunk = 128 << 10
+
+// frameRoom is the least room for payload that is worth a Read: what is left of the caller's buffer beside a chunk
+// would make a small write.
+const frameRoom = 4 << 10
 
 // trailerAlgorithm is what every server with trailing checksums knows.
 const trailerAlgorithm = "CRC32"
@@ -74,6 +78,8 @@ func (f *framed) Read(p []byte) (n int, err error) {
 			m := copy(p[n:], f.meta)
 			f.meta = f.meta[m:]
 			n += m
+		case f.chunk > 0 && n > 0 && len(p)-n < frameRoom && f.chunk > int64(len(p)-n):
+			return n, nil
 		case f.chunk > 0:
 			want := min(int64(len(p)-n), f.chunk)
 			m, err := f.readChunk(p[n : n+int(want)])

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"unistore/upstream/internal/wire"
 )
 
 // counted counts the Reads that it gets.
@@ -41,6 +43,14 @@ func TestFramesComeInLargePieces(t *testing.T) {
 	}
 	if want := f.length(size); total != want || int64(pieces) > want/int64(len(buf))+2 {
 		t.Errorf("%d bytes in %d pieces, want %d", total, pieces, want)
+	}
+	full, _ := newFramed(strings.NewReader(strings.Repeat("x", 40*frameChunk)), 40*frameChunk, trailerAlgorithm)
+	wide := make([]byte, wire.BodyWrite)
+	for sent := int64(0); sent < full.length(40*frameChunk); {
+		n, err := full.Read(wide)
+		if sent += int64(n); err != nil || n < frameChunk && sent < full.length(40*frameChunk) {
+			t.Fatalf("a write of %d bytes, %v", n, err)
+		}
 	}
 	slow := &counted{Reader: iotest.OneByteReader(strings.NewReader("0123456789"))}
 	f, _ = newFramed(slow, 10, trailerAlgorithm)

@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// wideWrite is how many bytes of a body go to the kernel at once: net/http's 32 KiB take four times as many calls as what
-// upstream.Store has ready.
-const wideWrite = 128 << 10
+// BodyWrite is how many bytes of a body go to the kernel at once: net/http's 32 KiB take four times as many calls. It
+// is 128 KiB and room for the framing around them.
+const BodyWrite = 132 << 10
 
-var wideBuffers = sync.Pool{New: func() any { return new([wideWrite]byte) }}
+var wideBuffers = sync.Pool{New: func() any { return new([BodyWrite]byte) }}
 
 // wideConn is a TCP connection to which net/http copies bodies, when they are not encrypted, in large pieces.
 type wideConn struct{ *net.TCPConn }
@@ -31,7 +31,7 @@ func wide(d dial) dial {
 
 // ReadFrom implements io.ReaderFrom.
 func (c wideConn) ReadFrom(r io.Reader) (total int64, err error) {
-	buf := wideBuffers.Get().(*[wideWrite]byte) //nolint:forcetypeassert // the pool holds nothing else
+	buf := wideBuffers.Get().(*[BodyWrite]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer wideBuffers.Put(buf)
 	for {
 		n, err := r.Read(buf[:])

@@ -31,7 +31,7 @@ func TestWideConn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := bytes.Repeat([]byte("0123456789"), 3*wideWrite/10)
+	want := bytes.Repeat([]byte("0123456789"), 3*BodyWrite/10)
 	broken := errors.New("broken")
 	n, err := io.Copy(c, struct{ io.Reader }{io.MultiReader(iotest.DataErrReader(bytes.NewReader(want)), iotest.ErrReader(broken))})
 	if n != int64(len(want)) || !errors.Is(err, broken) {
