@@ -75,7 +75,7 @@ func TestReadersDoNotWaitForBackgroundQuestions(t *testing.T) {
 
 // A background question joins that of a reader, and of the background.
 func TestJoinTakesTheBackgroundOver(t *testing.T) {
-	l := newLearner(nil, time.Now)
+	l := newLearner(nil, time.Now, newDoubts(time.Now, nil))
 	ck := cache.Key{Upstream: "u", Bucket: "b", Key: "k"}
 	behind, lead := l.join(ck, true)
 	if again, leads := l.join(ck, true); !lead || leads || again != behind {

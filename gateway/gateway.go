@@ -208,7 +208,7 @@ func (g *Gateway) compose() {
 			Region:      g.cfg.Region, Anonymous: g.cfg.Anonymous, Now: time.Now,
 		}),
 		cache: g.cache, ahead: g.ahead,
-		learner: newLearner(g.cache, g.opts.now),
+		learner: newLearner(g.cache, g.opts.now, newDoubts(g.opts.now, g.metrics.WriteDoubts)),
 		uploader: multipart.NewUploader(multipart.Config{
 			Memory: uploadMemory(g.opts.Memory), Journal: g.journal, Metrics: g.metrics, Log: g.log, Faults: g.faults,
 		}),

@@ -24,8 +24,9 @@ const firstRun = 16 << 20
 // learner finds out the current version of objects, once for everybody who asks at the same time.
 // A flight ends when the answer's headers are there; its body, if any, is the leader's.
 type learner struct {
-	cache *cache.Cache
-	now   func() time.Time
+	cache  *cache.Cache
+	now    func() time.Time
+	doubts *doubts
 
 	mu struct {
 		sync.Mutex
@@ -45,8 +46,8 @@ type flight struct {
 	background bool
 }
 
-func newLearner(c *cache.Cache, now func() time.Time) *learner {
-	l := &learner{cache: c, now: now}
+func newLearner(c *cache.Cache, now func() time.Time, d *doubts) *learner {
+	l := &learner{cache: c, now: now, doubts: d}
 	l.mu.flights = map[cache.Key]*flight{}
 	return l
 }
@@ -82,7 +83,7 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 	for {
 		known, found := l.cache.Stat(ck)
 		ok := found && known.Attrs.HeadersKnown
-		fresh := ok && t.fresh(known.Checked, l.now())
+		fresh := ok && l.fresh(t, ck, known.Checked)
 		if fresh && !force {
 			return learned{attrs: known.Attrs, release: func() {}}, nil
 		}
@@ -120,6 +121,11 @@ func (l *learner) get(ctx context.Context, t target, key string, want *byterange
 			return learned{asked: true, why: why, joined: true}, err
 		}
 	}
+}
+
+// fresh reports whether what was asked at checked is still good.
+func (l *learner) fresh(t target, ck cache.Key, checked time.Time) bool {
+	return t.fresh(checked, l.now()) && !l.doubts.has(ck)
 }
 
 // holds reports whether all bytes of want are in the cache.
@@ -179,8 +185,9 @@ func (l *learner) dropMatching(ctx context.Context, scope cache.Scope) (cache.Dr
 
 // overwriting forgets an object that is about to be written, and once more when the returned func runs. Before, so
 // that a crash just after the upstream's commit leaves nothing old to serve; after, because reads
-// meanwhile may have learned the old version. A failed write counts: it may have happened.
-func (l *learner) overwriting(ck cache.Key) (done func()) { return l.write(ck).done }
+// meanwhile may have learned the old version. A failed write counts: it may have happened, and when the store did not say
+// that it has not, it may still happen: done takes the error.
+func (l *learner) overwriting(ck cache.Key) (done func(error)) { return l.write(ck).done }
 
 // write is overwriting for a write whose bytes may be published.
 func (l *learner) write(ck cache.Key) *overwrite {
@@ -207,7 +214,10 @@ func (w *overwrite) publish(in *cache.Intake, attrs object.Attrs) {
 	w.published = in.Publish(attrs)
 }
 
-func (w *overwrite) done() {
+func (w *overwrite) done(err error) {
+	if upstream.MayHaveActed(err) {
+		w.l.doubts.add(w.ck)
+	}
 	if !w.published {
 		w.l.forget(w.ck)
 	}

@@ -97,7 +97,7 @@ func (s *service) attributes(ctx context.Context, x *exchange, t target, key str
 	if mode.onlyCached {
 		x.noted(cacheNote{detail: "not-cached"})
 		known, ok := s.cache.Stat(t.cacheKey(key))
-		if !ok || !known.Attrs.HeadersKnown || !t.fresh(known.Checked, s.now()) {
+		if !ok || !known.Attrs.HeadersKnown || !s.learner.fresh(t, t.cacheKey(key), known.Checked) {
 			return learned{}, cache.ErrNotCached
 		}
 		x.noted(cacheNote{hit: true})

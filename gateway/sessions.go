@@ -64,10 +64,12 @@ func (s *service) completeOnce(ctx context.Context, t target, up upstream.Upload
 		entry.Refused(refusal(err))
 		return object.Attrs{}, err
 	}
-	defer s.learner.overwriting(cache.Key{Upstream: t.store.Name(), Bucket: up.Bucket, Key: up.Key})()
+	var attrs object.Attrs
+	written := s.learner.overwriting(cache.Key{Upstream: t.store.Name(), Bucket: up.Bucket, Key: up.Key})
+	defer func() { written(err) }()
 	s.unseen(t)
 	entry.Completing(what.req.Parts)
-	attrs, err := s.completeAt(ctx, t, up, what.req)
+	attrs, err = s.completeAt(ctx, t, up, what.req)
 	if err != nil {
 		entry.Refused(err)
 		return object.Attrs{}, err

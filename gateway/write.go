@@ -110,15 +110,17 @@ func onTheWay(err error) error {
 // write stores req at the upstream. On a route with "write: cache" what passes is kept, and read from the
 // cache once the upstream has committed.
 func (s *service) write(ctx context.Context, t target, key string, req upstream.PutRequest) (object.Attrs, error) {
+	var err error
+	var attrs object.Attrs
 	w := s.learner.write(t.cacheKey(key))
-	defer w.done()
+	defer func() { w.done(err) }()
 	var in *cache.Intake
 	if t.keepsWrites() {
 		in = s.cache.Intake(w.writing, req.Size)
 	}
 	defer in.Drop(cache.OutcomeFailed)
 	req.Body = in.Tee(req.Body)
-	attrs, err := s.uploader.Put(ctx, t.store, t.loc(key), req)
+	attrs, err = s.uploader.Put(ctx, t.store, t.loc(key), req)
 	if err == nil {
 		w.publish(in, attrs)
 	}
@@ -180,10 +182,17 @@ func (s *service) deleteObject(ctx context.Context, t target, op s3api.DeleteObj
 // deleteTries bounds the attempts to delete whatever version there is, while others write.
 const deleteTries = 3
 
-// delete deletes one object. IfMatch may be "*", which stores do not know: the version that is there is found
-// first then, and that one deleted.
+// delete deletes one object.
 func (s *service) delete(ctx context.Context, t target, key string, opts upstream.DeleteOptions) error {
-	defer s.learner.overwriting(t.cacheKey(key))()
+	written := s.learner.overwriting(t.cacheKey(key))
+	err := deleteAt(ctx, t, key, opts)
+	written(err)
+	return err
+}
+
+// deleteAt asks the store. IfMatch may be "*", which stores do not know: the version that is there is found first then,
+// and that one deleted.
+func deleteAt(ctx context.Context, t target, key string, opts upstream.DeleteOptions) error {
 	if opts.IfMatch != "*" {
 		return t.store.Delete(ctx, t.loc(key), opts)
 	}
@@ -230,13 +239,17 @@ func (s *service) deleteObjects(ctx context.Context, x *exchange, t target) (*s3
 		}
 	}
 	if len(plain) > 0 {
-		written := make([]func(), 0, len(where))
+		written := make([]func(error), 0, len(where))
 		for _, i := range where {
 			written = append(written, s.learner.overwriting(t.cacheKey(results[i].Key)))
 		}
 		errs, err := t.store.DeleteBatch(ctx, t.bucket, plain)
-		for _, done := range written {
-			done()
+		for j, done := range written {
+			if err == nil {
+				done(errs[j])
+			} else {
+				done(err)
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -275,7 +288,8 @@ func (s *service) copyObject(ctx context.Context, x *exchange, t target, op s3ap
 	}
 	var out object.Attrs
 	if src.store == t.store {
-		defer s.learner.overwriting(t.cacheKey(op.Key))()
+		written := s.learner.overwriting(t.cacheKey(op.Key))
+		defer func() { written(err) }()
 		s.unseen(t)
 		out, err = t.store.Copy(ctx, t.loc(op.Key), upstream.CopyRequest{
 			Source: src.loc(op.Source.Key), SourceVersion: op.Source.VersionID, SourceIfMatch: attrs.ETag,

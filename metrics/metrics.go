@@ -46,6 +46,7 @@ type Metrics struct {
 	Uploads             *prometheus.GaugeVec   // state: intent|open|completing|completed|abandoned
 	UploadParts         *prometheus.CounterVec // outcome
 	UploadMemory        prometheus.Gauge
+	WriteDoubts         prometheus.Gauge
 	UploadsSwept        *prometheus.CounterVec // outcome: aborted|expired|settled|reopened|resolved|stray|failed
 	UploadsResumed      prometheus.Counter
 	UploadJournalErrors prometheus.Counter
@@ -93,6 +94,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		Uploads:             b.gauges("unistore_uploads", "Multipart uploads by state.", "state"),
 		UploadParts:         b.counters("unistore_upload_parts_total", "Parts written by outcome.", "outcome"),
 		UploadMemory:        b.gauge("unistore_upload_memory_bytes", "Memory that uploads hold for parts."),
+		WriteDoubts:         b.gauge("unistore_write_doubts", "Objects with a write whose outcome is not known: reads of them ask the upstream."),
 		UploadsSwept:        b.counters("unistore_uploads_swept_total", "What was done in the background about uploads that a crash, a failure or a client has left.", "outcome"),
 		UploadsResumed:      b.counter("unistore_uploads_resumed_total", "Uploads of clients that were found in the records at a start and can go on."),
 		UploadJournalErrors: b.counter("unistore_upload_journal_errors_total", "Records of uploads that could not be written or read."),

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -78,7 +77,7 @@ func (e *Entry) Failed(err error) {
 	if e == nil {
 		return
 	}
-	if !mayHaveActed(err) {
+	if !upstream.MayHaveActed(err) {
 		e.Gone()
 		return
 	}
@@ -96,15 +95,6 @@ func (e *Entry) Failed(err error) {
 		e.live = false
 		e.j.mu.orphans[u.At] = e
 	})
-}
-
-// mayHaveActed reports whether a store that answered so may have done what it was asked for.
-func mayHaveActed(err error) bool {
-	if failed, ok := errors.AsType[*upstream.Error](err); ok && failed.Unsent {
-		return false
-	}
-	code := upstream.CodeOf(err)
-	return code == upstream.Unavailable || code == upstream.Cancelled
 }
 
 // Part says that a part of a client's upload is stored.
@@ -150,7 +140,7 @@ func (e *Entry) Refused(err error) {
 	case completed:
 	case isGone(err):
 		e.Gone()
-	case mayHaveActed(err):
+	case upstream.MayHaveActed(err):
 		e.j.wake()
 	case adopted:
 		e.Gone() // whoever has begun it keeps it in mind

@@ -298,7 +298,7 @@ func (s *session) send(number int, req upstream.PartRequest) (upstream.Part, err
 	}
 	part, err := s.t.UploadPart(s.ctx, s.up, number, req)
 	if err != nil {
-		if mayHaveActed(err) {
+		if upstream.MayHaveActed(err) {
 			s.mu.Lock()
 			s.mu.late = true
 			s.mu.Unlock()

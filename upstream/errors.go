@@ -112,6 +112,18 @@ func Errorf(code Code, op, format string, args ...any) error {
 	return &Error{Code: code, Op: op, Err: fmt.Errorf(format, args...)}
 }
 
+// MayHaveActed reports whether a store may have done, or may still do, what failed with err: it did not say that it has not.
+func MayHaveActed(err error) bool {
+	if err == nil {
+		return false
+	}
+	if failed, ok := errors.AsType[*Error](err); ok && failed.Unsent {
+		return false
+	}
+	code := CodeOf(err)
+	return code == Unavailable || code == Cancelled
+}
+
 // CodeOf returns err's Code; an error that has none is Unavailable.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
