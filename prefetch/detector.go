@@ -207,12 +207,14 @@ func (d *Detector) latest() *cursor {
 // missed takes in a read that began a cursor.
 func (d *Detector) missed(c *cursor) {
 	first := d.tick == 1
+	known := first || d.state == StateSequential // a scan begins again as the one before did
+	scan := known && c.start == 0 && c.pos >= min(firstRead, d.size) && !d.columns
 	d.misses++
 	switch {
 	case d.hint.Access == HintSequential || d.hint.Access == HintWhole:
 		c.sure = true
 		d.state = StateSequential
-	case first && c.start == 0 && c.pos >= min(firstRead, d.size) && !d.columns:
+	case scan:
 		c.sure = true
 		d.state = StateSequential
 	case c.strides >= strideTrust:
@@ -220,7 +222,7 @@ func (d *Detector) missed(c *cursor) {
 	case d.misses >= missesToEnd && d.state != StateColumnar:
 		d.state = StateRandom
 	}
-	if !first {
+	if !first && !scan {
 		d.scale = min(d.scale*2, 4)
 	}
 }

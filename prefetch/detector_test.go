@@ -70,6 +70,18 @@ func TestDetectorScripts(t *testing.T) {
 			3M+1M -> seq:8M+4M
 			4M+1M ->
 			= sequential`},
+		"a scan that begins again, from its first read on": {"24M", HintNone, `
+			0+8M -> seq:8M+4M seq:12M+4M
+			8M+8M -> seq:16M+4M seq:20M+4M
+			16M+8M ->
+			0+8M -> seq:8M+4M seq:12M+4M
+			= sequential`},
+		"the beginning, after random reads": {"64M", HintNone, `
+			40M+64K ->
+			20M+64K ->
+			50M+64K ->
+			0+8M ->
+			= random`},
 		"a scan in the middle, from its second read on": {"64M", HintNone, `
 			20M+1M ->
 			21M+1M -> seq:22M+2M seq:24M+4M

@@ -17,6 +17,8 @@ const (
 	gainedBy = 1.05
 	// probeBy widens a limit that is old.
 	probeBy = 1.5
+	// lostBy: a limit that brings less than so much of what it brought when the store answered faster is none.
+	lostBy = 0.9
 	// politeJobs is how many requests that nobody waits for may be under way on a link while somebody waits for it.
 	politeJobs = 4
 	// governedFloor is what a link may always have in flight: bytes.
@@ -31,6 +33,8 @@ const (
 type governor struct {
 	limit    float64 // bytes in flight at most; 0: none was found
 	frozen   time.Time
+	brought  float64 // bytes a second that came with so many in flight
+	waited   float64 // seconds until the first byte came then
 	jobs     float64 // requests at most; 0: no 503 was seen
 	paused   time.Time
 	demand   int // fills that readers wait for
@@ -72,12 +76,12 @@ func (g *governor) observe(arrived int64, e Estimate, run int64, now time.Time) 
 	}
 	rate, flight := float64(arrived-g.arrived)/span.Seconds(), g.area/span.Seconds()
 	g.begun, g.arrived, g.area = now, arrived, 0
-	g.compare(rate, flight, 3*rate*e.Late().Seconds()+(rate/e.Fast+4)*float64(run), now)
+	g.compare(rate, flight, 3*rate*e.Late().Seconds()+(rate/e.Fast+4)*float64(run), e.FirstByte.Seconds(), now)
 }
 
 // compare decides what an epoch means in which flight bytes were in flight on average and rate bytes a second came. With least
-// in flight the link is never idle.
-func (g *governor) compare(rate, flight, least float64, now time.Time) {
+// in flight the link is never idle. first is how many seconds the first byte of an answer takes.
+func (g *governor) compare(rate, flight, least, first float64, now time.Time) {
 	grew := flight > g.refFlight*grownBy
 	switch {
 	case g.refRate == 0, flight < g.refFlight/grownBy:
@@ -95,10 +99,13 @@ func (g *governor) compare(rate, flight, least float64, now time.Time) {
 		}
 		g.limit = max(g.refFlight, governedFloor)
 		g.refFlight = g.limit
-		g.frozen = now.Add(freezeSpan)
+		g.frozen, g.brought, g.waited = now.Add(freezeSpan), rate, first
 	default:
 		g.doubts = 0
 		g.refRate += (rate - g.refRate) / 4
+	}
+	if g.reached && rate < g.brought*lostBy && first > g.waited*grownBy {
+		g.limit, g.refRate, g.refFlight, g.doubts = 0, rate, flight, 0
 	}
 	if g.limit > 0 && g.reached && g.doubts == 0 && !now.Before(g.frozen) {
 		g.limit *= probeBy // perhaps there is room by now; the next epochs will tell

@@ -255,6 +255,23 @@ func TestGovernorProbes(t *testing.T) {
 	}
 }
 
+// When the store answers later than it did when a limit was found, that limit is not kept until it is old.
+func TestGovernorFollowsLatency(t *testing.T) {
+	f := &flow{latency: 20 * time.Millisecond, perConn: 80e6, total: 400e6, now: epoch}
+	for window := 4 * mib; window <= 128*mib; window *= 2 {
+		f.run(300*time.Millisecond, window)
+	}
+	f.run(3*time.Second, 128*mib)
+	if f.g.limit == 0 || f.g.limit > float64(90*mib) || !f.g.saturated(f.now.Add(5*time.Second)) {
+		t.Fatalf("no limit was found: %+v", f.g)
+	}
+	f.latency = 250 * time.Millisecond
+	f.run(2500*time.Millisecond, 128*mib)
+	if _, flight := f.run(time.Second, 128*mib); flight < 100*mib {
+		t.Errorf("%d MiB in flight", flight/mib)
+	}
+}
+
 func TestGovernorBacksOff(t *testing.T) {
 	var g governor
 	now := epoch

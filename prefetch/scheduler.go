@@ -55,6 +55,7 @@ type Job struct {
 	Done     func(JobResult)   // or nil; called without locks, once, unless the job was never taken
 
 	running  bool
+	reached  bool // a reader is there and it has not begun
 	promoted bool // a reader waits for it: it is demand now
 	dropped  bool
 	cancel   func()
@@ -96,6 +97,7 @@ type scheduler struct {
 type linkState struct {
 	Link
 	governor
+	pacer
 	arrived atomic.Int64 // bytes of bodies, of demand too
 	running int          // jobs, promoted ones included
 }
@@ -282,7 +284,7 @@ func (s *scheduler) admits(j *Job, a *asking, now time.Time) bool {
 		return false
 	}
 	l := s.linkOf(link)
-	if l.allows(j.Class, j.Range.Len, l.running, now) {
+	if !s.paced(j, l, now) && l.allows(j.Class, j.Range.Len, l.running, now) {
 		return true
 	}
 	if a.refused == nil {
@@ -291,6 +293,14 @@ func (s *scheduler) admits(j *Job, a *asking, now time.Time) bool {
 	a.refused[link] = true
 	a.open -= s.waiting[j.Class][link]
 	return false
+}
+
+// paced reports whether j has to wait for the pacer of l, or for those that do.
+func (s *scheduler) paced(j *Job, l *linkState, now time.Time) bool {
+	if j.Class < ClassSequential || j.reached || l.ready(now) {
+		return false
+	}
+	return j.Class == ClassSequential || s.waiting[ClassSequential][j.Target.link()] > 0
 }
 
 func (s *scheduler) unqueue(q *share, j *Job) {
@@ -308,6 +318,9 @@ func (s *scheduler) start(q *share, j *Job, now time.Time) {
 	l := s.linkOf(j.Target.link())
 	l.running++
 	l.move(j.Range.Len, l.arrived.Load(), now)
+	if j.Class == ClassSequential {
+		l.started(j.Range.Len, l.Estimate(now), now)
+	}
 }
 
 // use adds a job to what is under way (by 1), or takes it out (by -1).
@@ -317,110 +330,4 @@ func (s *scheduler) use(j *Job, by int) {
 	if j.Class >= ClassHinted {
 		s.low += int64(by) * j.Range.Len
 	}
-}
-
-// outcome says what a job's end means for its link.
-type outcome uint8
-
-const (
-	outcomeDone outcome = iota
-	outcomeThrottled
-	outcomeFailed
-)
-
-// done takes in the end of a running job that has fetched n bytes.
-func (s *scheduler) done(j *Job, n int64, o outcome, now time.Time) {
-	delete(s.running, j)
-	j.running = false
-	if !j.promoted {
-		s.use(j, -1)
-	}
-	l := s.linkOf(j.Target.link())
-	switch o {
-	case outcomeThrottled:
-		l.throttled(l.running, now)
-	case outcomeDone:
-		if n > 0 {
-			l.succeeded(s.budget.Jobs)
-		}
-	}
-	l.running--
-	s.observe(l, j.Target.Key.Upstream, j.Range.Len, now)
-	l.move(-j.Range.Len, l.arrived.Load(), now)
-	if q := s.queries[j.Query]; q != nil {
-		if q.got -= j.Range.Len - n; q.got < 0 {
-			q.got = 0
-		}
-		q.running--
-		s.reap(j.Query, q)
-	}
-}
-
-// observe closes an epoch of l, and tells of a limit that was found.
-func (s *scheduler) observe(l *linkState, upstream string, run int64, now time.Time) {
-	before := l.limit
-	l.observe(l.arrived.Load(), l.Estimate(now), run, now)
-	if l.limit != before && s.limited != nil {
-		s.limited(upstream, int64(l.limit))
-	}
-}
-
-func (s *scheduler) reap(name string, q *share) {
-	if q.queued == 0 && q.running == 0 {
-		delete(s.queries, name)
-	}
-}
-
-// reached tells that a reader of a version asks for r: jobs under way there are demand from now on and use no budget; jobs that
-// only wait and that the read covers are dropped, for the read brings them. It returns how many were promoted, and the
-// dropped ones.
-func (s *scheduler) reached(key cache.Key, etag string, r byterange.Range) (promoted int, dropped []*Job) {
-	for j := range s.running {
-		if !j.promoted && j.Target.Key == key && j.Target.ETag == etag && !j.Range.Intersect(r).Empty() {
-			j.promoted = true
-			promoted++
-			s.use(j, -1)
-		}
-	}
-	for name, q := range s.queries {
-		dropped = append(dropped, s.dropOf(name, q, ClassSequential, func(j *Job) bool {
-			return j.Target.Key == key && j.Target.ETag == etag && r.Contains(j.Range)
-		})...)
-	}
-	return promoted, dropped
-}
-
-// dropOf takes the jobs of one queue that match out of it.
-func (s *scheduler) dropOf(name string, q *share, class Class, match func(*Job) bool) (dropped []*Job) {
-	q.queues[class] = slices.DeleteFunc(q.queues[class], func(j *Job) bool {
-		if !match(j) {
-			return false
-		}
-		j.dropped = true
-		dropped = append(dropped, j)
-		s.left(q, j)
-		return true
-	})
-	s.reap(name, q)
-	return dropped
-}
-
-// drop takes the waiting jobs that match out of the queues, and cancels none under way.
-func (s *scheduler) drop(match func(*Job) bool) (dropped []*Job) {
-	for name, q := range s.queries {
-		for class := range classes {
-			dropped = append(dropped, s.dropOf(name, q, class, match)...)
-		}
-	}
-	return dropped
-}
-
-// matching returns the running jobs that match and that no reader waits for.
-func (s *scheduler) matching(match func(*Job) bool) (found []*Job) {
-	for j := range s.running {
-		if !j.promoted && match(j) {
-			found = append(found, j)
-		}
-	}
-	return found
 }
