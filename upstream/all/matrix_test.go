@@ -89,6 +89,7 @@ var matrixRows = []struct {
 	{"batch delete (else one by one)", has[upstream.BatchDeleter]},
 	{"`If-None-Match: *` on writes", limit(func(l upstream.Limits) string { return yes(l.CreateOnly) })},
 	{"`If-Match` on writes", limit(func(l upstream.Limits) string { return yes(l.ReplaceOnly) })},
+	{"`If-Match` on deletions, in one step (S3: Amazon's alone)", limit(func(l upstream.Limits) string { return yes(l.DeleteCondition) })},
 	{"keeps S3's checksums", limit(func(l upstream.Limits) string { return yes(l.StoresChecksums) })},
 	{"least size of a part, but the last", limit(func(l upstream.Limits) string { return size(l.MinPart) })},
 	{"largest part", limit(func(l upstream.Limits) string { return size(l.MaxPart) })},
