@@ -51,6 +51,9 @@ type ReadRequest struct {
 	OnlyCached bool
 	// Pin pins what is read; nil pins nothing. The read is the same whatever becomes of it: see Result.Pin.
 	Pin *PinRequest
+	// Passed is told how far the reader has come in the object, and how long it has waited for fills in all; by the goroutine that
+	// reads, often. nil: nobody is.
+	Passed func(pos int64, stalled time.Duration)
 
 	uncounted bool // by no metric, and not as a use of the blocks
 }

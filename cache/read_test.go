@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"unistore/byterange"
 )
@@ -75,4 +76,27 @@ func TestFirstIsTheOnlyRequest(t *testing.T) {
 			e.checkDisk()
 		})
 	}
+}
+
+// A reader tells how far it has come, cold and warm, and ends at the end.
+func TestPassed(t *testing.T) {
+	const size = 4*blockLen + 5000
+	e := newEnv(t, nil)
+	e.o.put("k", size)
+	for range 2 {
+		at, told := int64(10), 0
+		req := e.request("k", at, size-10)
+		req.Passed = func(pos int64, stalled time.Duration) {
+			if pos <= at || pos > size || stalled < 0 {
+				t.Errorf("%d after %d", pos, at)
+			}
+			at = pos
+			told++
+		}
+		e.do(req)
+		if at != size || told < 4 {
+			t.Errorf("told %d times, the last time of %d", told, at)
+		}
+	}
+	e.idle()
 }

@@ -189,6 +189,9 @@ func (r *Reader) advance(s *span, n int64) {
 	}
 	r.pos += n
 	r.failures = 0
+	if r.req.Passed != nil {
+		r.req.Passed(r.pos, r.stalled)
+	}
 	if s.n -= n; s.n == 0 || s.b != nil {
 		s.release()
 		r.cur = nil

@@ -99,3 +99,52 @@ func TestSequentialScanAhead(t *testing.T) {
 		g.stop(15)
 	}
 }
+
+// TestWholeGetRunsAhead reads an object by one request, with fetching ahead and without, and leaves another one early: what is under
+// way for it ends. The speeds are for the log.
+func TestWholeGetRunsAhead(t *testing.T) {
+	size := int64(count(256<<20, 1<<30))
+	for _, enabled := range []bool{true, false} {
+		g := aheadLake(t, 2, size, fmt.Sprintf("prefetch: {enabled: %v}\n", enabled))
+		g.fault("upstream.latency", "delay=200ms")
+		g.fault("upstream.bandwidth", "rate=80MB/s", "total=400MB/s")
+		fetched := func() float64 { return g.metric("unistore_upstream_bytes_total", `direction="in"`) }
+		began := time.Now()
+		if n := takeWhole(t, g.presigned("lake", "object-0"), size); n != size {
+			t.Fatalf("%d bytes of %d", n, size)
+		}
+		speed, ahead := float64(size)/time.Since(began).Seconds(), g.guessed()
+		t.Logf("ahead=%v: %.0f MB/s, fetched ahead %.0f %%", enabled, speed/1e6, 100*ahead/float64(size))
+		if got := fetched(); got > 1.01*float64(size) {
+			t.Errorf("%.0f bytes fetched of %d", got, size)
+		}
+		if enabled && ahead < 0.5*float64(size) || !enabled && ahead > 0 {
+			t.Errorf("%.0f of %d bytes fetched ahead", ahead, size)
+		}
+		before := fetched()
+		takeWhole(t, g.presigned("lake", "object-1"), 16<<20)
+		g.awaitAgreement(20 * time.Second)
+		t.Logf("ahead=%v: %.0f MiB fetched for a client that took 16 MiB", enabled, (fetched()-before)/(1<<20))
+		if got := fetched() - before; got > 224<<20 { // what was taken and sent, the window, and what the read brings by itself
+			t.Errorf("%.0f bytes fetched for a client that has left", got)
+		}
+		g.stop(15)
+	}
+}
+
+// takeWhole asks for an object and takes n bytes of it.
+func takeWhole(t *testing.T, url string, n int64) int64 {
+	t.Helper()
+	c := rawClient(1)
+	defer c.CloseIdleConnections()
+	res, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.CopyN(io.Discard, res.Body, n)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %d bytes, %v", res.StatusCode, got, err)
+	}
+	return got
+}

@@ -73,7 +73,7 @@ func (s *service) getCached(ctx context.Context, x *exchange, t target, op s3api
 		Key: ck, Attrs: l.attrs, Range: rng, First: l.first,
 		Fetch:   s.fetcher(t, op.Key, l.attrs.ETag, false),
 		NoStore: mode.noStore || l.stale, OnlyCached: mode.onlyCached,
-		Pin: x.pinRequest(),
+		Pin: x.pinRequest(), Passed: seen.Watch(),
 	})
 	if err != nil {
 		x.noted(failedNote(err))

@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
-	"unistore/byterange"
 	"unistore/cache"
 	"unistore/metrics"
 )
@@ -24,8 +23,6 @@ const (
 	maxStreams = 4096
 	streamIdle = 2 * time.Minute
 	maxLinks   = 1024
-	// longRead: a read of more bytes is its own read-ahead; the detector hears of it when it has ended.
-	longRead = 32 << 20
 )
 
 // Filler fills ranges into the cache; *cache.Cache is one.
@@ -129,74 +126,6 @@ func (p *Prefetcher) Close() error {
 	return nil
 }
 
-// Read is what a Prefetcher is told of a read.
-type Read struct {
-	Target Target
-	Range  byterange.Range
-	Open   bool   // the client named no end
-	Query  string // who reads, for shares and streams
-	Hint   Hint
-	// Columns: the object is one of columns, whose begin is not the begin of a scan.
-	Columns bool
-	// Sibling finds the object at an upstream's key beside the one that is read. nil: nothing is fetched beside it.
-	Sibling func(ctx context.Context, key string) (Target, error)
-	// Quiet: the read is observed, and nothing is fetched ahead of it: its query has registered what it needs.
-	Quiet bool
-}
-
-// Observation is one read under way.
-type Observation struct {
-	p    *Prefetcher
-	s    *stream
-	read Read
-	open bool
-	once sync.Once
-}
-
-// Observe takes in a read that is about to begin. It never blocks. Done ends it.
-func (p *Prefetcher) Observe(r Read) *Observation {
-	if p == nil || r.Range.Empty() || r.Target.ETag == "" {
-		return nil
-	}
-	now := p.cfg.Now()
-	o := &Observation{p: p, read: r, open: r.Open || r.Range.Len > longRead}
-	p.mu.Lock()
-	if p.mu.closed {
-		p.mu.Unlock()
-		return nil
-	}
-	promoted, dropped := p.mu.sched.reached(r.Target.Key, r.Target.ETag, r.Range)
-	s := p.streamLocked(r, now)
-	o.s = s
-	s.readers++
-	s.most = max(s.most, s.readers)
-	if r.Columns {
-		s.detector.Columnar()
-	}
-	s.detector.Hint(r.Hint)
-	s.maxWin = max(s.maxWin, r.Hint.Window)
-	wants := s.detector.Read(Access{Off: r.Range.Off, Len: r.Range.Len, Open: o.open, At: now}, p.planLocked(s, now))
-	if IsColumnar(r.Target.Key.Key) && r.Hint.Access != HintRandom && r.Hint.Access != HintOnce {
-		if chunks, ok := p.columnsLocked(s, r, now); ok {
-			wants = append(clip(wants, s.file.layout, r.Range), chunks...)
-		}
-	}
-	changed := promoted > 0 || len(dropped) > 0
-	if !r.Quiet {
-		for _, w := range wants {
-			job := &Job{Target: r.Target, Range: w.Range, Class: ClassSequential, Cause: w.Cause, Query: r.Query, Stream: s}
-			changed = p.mu.sched.add(job) || changed
-		}
-	}
-	if changed { // else what waits goes on waiting, and most reads change nothing
-		p.pumpLocked(now)
-	}
-	p.mu.Unlock()
-	p.cfg.Metrics.PrefetchPromoted.Add(float64(promoted))
-	p.tell(dropped)
-	return o
-}
-
 // streamLocked finds or makes the stream of a read.
 func (p *Prefetcher) streamLocked(r Read, now time.Time) *stream {
 	id := streamKey{r.Target.Key, r.Target.ETag, r.Query}
@@ -243,38 +172,4 @@ func (p *Prefetcher) planLocked(s *stream, now time.Time) Plan {
 			return size
 		},
 	}
-}
-
-// Done ends the observation: sent bytes have left, the reader was blocked on us for waited, and left says that the client
-// went away before the end. o may be nil; only the first call counts.
-func (o *Observation) Done(sent int64, waited time.Duration, left bool) {
-	if o == nil {
-		return
-	}
-	o.once.Do(func() { o.done(sent, waited, left) })
-}
-
-func (o *Observation) done(sent int64, waited time.Duration, left bool) {
-	p, s := o.p, o.s
-	now := p.cfg.Now()
-	p.mu.Lock()
-	s.readers--
-	s.rate.Add(sent, waited, s.most, now)
-	if s.readers == 0 {
-		s.most = 1
-	}
-	if waited >= stallFloor {
-		s.window.Stalled(p.paceLocked(s, now), now)
-	} else {
-		s.window.Delivered(sent)
-	}
-	if o.open {
-		s.detector.Took(o.read.Range.Off, sent)
-	}
-	var dropped []*Job
-	if left && !o.open && s.readers == 0 {
-		dropped = p.cancelLocked(func(j *Job) bool { return j.Stream == s })
-	}
-	p.mu.Unlock()
-	p.tell(dropped)
 }
