@@ -217,51 +217,59 @@ func (o *overwritten) read(c *http.Client) {
 
 // TestReadersWhileOneOverwrites: 16 clients read an object that is overwritten all the time. Each gets one version
 // whole, the one that its ETag names, or a body that is cut.
+//
+// The stores are those that keep this promise themselves. versitygw v1.8.0 does not: it reads the ETag of a path and
+// then opens the path once more, so that a few in 100,000 of its own answers have the bytes of the next version under the
+// ETag of the one before, and nobody behind it can tell.
 func TestReadersWhileOneOverwrites(t *testing.T) {
+	for _, kind := range []string{"local", "minio"} {
+		for _, mode := range []string{"bypass", "cache"} {
+			t.Run(kind+"/"+mode, func(t *testing.T) { readersWhileOneOverwrites(t, kind, mode) })
+		}
+	}
+}
+
+func readersWhileOneOverwrites(t *testing.T, kind, mode string) {
 	const readers = 16
 	writes := count(80, 600)
-	for _, mode := range []string{"bypass", "cache"} {
-		t.Run(mode, func(t *testing.T) {
-			g := startWith(t, setup{upstreams: upstreamYAML(t, "versitygw", ""), write: mode, cache: "size: 64MiB, block_size: 256KiB, reserve_free: 0"})
-			c := g.client()
-			createBucket(t, c, "over")
-			o := &overwritten{g: g, url: g.presigned("over", "k")}
-			write := func(i int) {
-				what := content{uint64(i), 400_000 + int64(i%7)*131_072}
-				o.written.Store(what.etag(), what)
-				put(t, c, "over", "k", what.bytes())
+	g := startWith(t, setup{upstreams: upstreamYAML(t, kind, t.TempDir()), write: mode, cache: "size: 64MiB, block_size: 256KiB, reserve_free: 0"})
+	c := g.client()
+	createBucket(t, c, "over")
+	o := &overwritten{g: g, url: g.presigned("over", "k")}
+	write := func(i int) {
+		what := content{uint64(i), 400_000 + int64(i%7)*131_072}
+		o.written.Store(what.etag(), what)
+		put(t, c, "over", "k", what.bytes())
+	}
+	write(0)
+	over := make(chan struct{})
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() {
+			client := rawClient(1)
+			defer client.CloseIdleConnections()
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					o.read(client)
+				}
 			}
-			write(0)
-			over := make(chan struct{})
-			var all sync.WaitGroup
-			for range readers {
-				all.Go(func() {
-					client := rawClient(1)
-					defer client.CloseIdleConnections()
-					for {
-						select {
-						case <-over:
-							return
-						default:
-							o.read(client)
-						}
-					}
-				})
-			}
-			for i := range writes {
-				write(i + 1)
-			}
-			close(over)
-			all.Wait()
-			t.Logf("%d overwrites (%v kept, %v contended, %v slow) under %d readers: %d whole, %d cut, %d wrong, %d refused", writes,
-				g.keptWrites("kept"), g.keptWrites("contended"), g.keptWrites("slow"), readers,
-				o.whole.Load(), o.cut.Load(), o.wrong.Load(), o.refused.Load())
-			if o.whole.Load() == 0 {
-				t.Error("nothing was read")
-			}
-			g.awaitAgreement(10 * time.Second)
 		})
 	}
+	for i := range writes {
+		write(i + 1)
+	}
+	close(over)
+	all.Wait()
+	t.Logf("%d overwrites (%v kept, %v contended, %v slow) under %d readers: %d whole, %d cut, %d wrong, %d refused", writes,
+		g.keptWrites("kept"), g.keptWrites("contended"), g.keptWrites("slow"), readers,
+		o.whole.Load(), o.cut.Load(), o.wrong.Load(), o.refused.Load())
+	if o.whole.Load() == 0 {
+		t.Error("nothing was read")
+	}
+	g.awaitAgreement(10 * time.Second)
 }
 
 // TestKillAtEachStepOfAKeptWrite kills the process between any two steps of one write that is kept. What was not yet
