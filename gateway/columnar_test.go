@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/parquet-go/parquet-go"
 
+	"unistore/cache"
 	"unistore/columns"
+	"unistore/config"
 )
 
 // parquetFile is a file of groups row groups with 32 columns that do not compress.
@@ -98,5 +103,51 @@ func TestWhatIsNoParquet(t *testing.T) {
 	g.eventually("its tail is fetched", func() bool { return g.outcome("columnar") > 0 })
 	if got := g.outcome("columnar"); got > 512<<10 {
 		t.Errorf("%d bytes", got)
+	}
+}
+
+// Who lists files in columns finds the ends of the first ones in the cache, headers included, and the store is asked for nothing
+// more; further pages and routes that confirm every read are left alone.
+func TestFootersOfListedFiles(t *testing.T) {
+	data := parquetFile(t, 1, 20_000)
+	for name, tt := range map[string]struct {
+		after   string
+		fresh   config.Freshness
+		footers int
+	}{
+		"the first page": {"", config.Freshness{TTL: time.Hour}, listedFooters},
+		"a later page":   {"t/a", config.Freshness{TTL: time.Hour}, 0},
+		"revalidated":    {"", config.Freshness{Revalidate: true}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startAhead(t, func(cfg *config.Config) { cfg.Buckets[0].Freshness = tt.fresh })
+			g.bucket("lake")
+			key := func(i int) string { return fmt.Sprintf("t/part-%d.parquet", i) }
+			for i := range listedFooters + 2 {
+				g.put("lake", key(i), data)
+			}
+			if _, err := g.client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("lake"), StartAfter: &tt.after}); err != nil {
+				t.Fatal(err)
+			}
+			end := int64(len(data))
+			tail := end - (end-64<<10)/cache.PageSize*cache.PageSize // whole pages
+			g.eventually("the footers are there", func() bool { return g.outcome("columnar") >= int64(tt.footers)*tail })
+			before := g.upstreamCalls("Open", "Stat")
+			for i := range tt.footers {
+				if got := g.getWith("lake", key(i), "bytes=-1000"); !strings.Contains(got, "hit") {
+					t.Errorf("%s: %s", key(i), got)
+				}
+			}
+			if n := g.upstreamCalls("Open", "Stat") - before; n != 0 {
+				t.Errorf("the store was asked %v times", n)
+			}
+			// The footer of another file, fetched after all these, shows that no more is to come.
+			g.put("lake", "other/x.parquet", data)
+			g.getWith("lake", "other/x.parquet", "bytes=0-99")
+			g.eventually("another footer is there", func() bool { return g.outcome("columnar") >= int64(tt.footers+1)*tail })
+			if got := g.outcome("columnar"); got != int64(tt.footers+1)*tail {
+				t.Errorf("%d bytes fetched ahead, want %d", got, int64(tt.footers+1)*tail)
+			}
+		})
 	}
 }

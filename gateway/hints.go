@@ -7,6 +7,7 @@ import (
 
 	"unistore/byterange"
 	"unistore/cache"
+	"unistore/object"
 	"unistore/prefetch"
 	"unistore/s3api"
 	"unistore/upstream"
@@ -195,6 +196,15 @@ func (s *service) fetchAhead(of prefetch.Target, r byterange.Range, query string
 	return left
 }
 
+// guessTarget is prefetchTarget of an object that is perhaps read: what a listing has told of it, if that is fresh, will do.
+func (s *service) guessTarget(ctx context.Context, t target, key string) (prefetch.Target, error) {
+	ck := t.cacheKey(key)
+	if known, ok := s.cache.Stat(ck); ok && s.learner.fresh(t, ck, known.Checked) {
+		return s.targetOf(t, key, known.Attrs), nil
+	}
+	return s.prefetchTarget(ctx, t, key)
+}
+
 // prefetchTarget finds out the version of an object to be fetched ahead, for nobody who waits.
 func (s *service) prefetchTarget(ctx context.Context, t target, key string) (prefetch.Target, error) {
 	l, err := s.learner.get(upstream.Background(ctx), t, key, nil, false)
@@ -202,7 +212,9 @@ func (s *service) prefetchTarget(ctx context.Context, t target, key string) (pre
 		return prefetch.Target{}, err
 	}
 	l.release()
-	return prefetch.Target{
-		Key: t.cacheKey(key), ETag: l.attrs.ETag, Size: l.attrs.Size, Fetch: s.fetcher(t, key, l.attrs.ETag, true),
-	}, nil
+	return s.targetOf(t, key, l.attrs), nil
+}
+
+func (s *service) targetOf(t target, key string, attrs object.Attrs) prefetch.Target {
+	return prefetch.Target{Key: t.cacheKey(key), ETag: attrs.ETag, Size: attrs.Size, Fetch: s.fetcher(t, key, attrs.ETag, true)}
 }

@@ -31,7 +31,7 @@ func decodeListToken(store, token string) (string, error) {
 }
 
 // listObjects answers both versions of ListObjects.
-func (s *service) listObjects(ctx context.Context, t target, op s3api.ListObjects) (*s3api.Response, error) {
+func (s *service) listObjects(ctx context.Context, x *exchange, t target, op s3api.ListObjects) (*s3api.Response, error) {
 	req := upstream.ListRequest{Prefix: op.Prefix, Delimiter: op.Delimiter, StartAfter: op.After, MaxKeys: op.MaxKeys}
 	if op.HasToken && op.Token != "" { // an empty one is the beginning, as in S3
 		raw, err := decodeListToken(t.store.Name(), op.Token)
@@ -40,7 +40,7 @@ func (s *service) listObjects(ctx context.Context, t target, op s3api.ListObject
 		}
 		req.Token = raw
 	}
-	res, next, err := s.listPage(ctx, t, req)
+	res, next, err := s.listPage(ctx, x, t, req)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +55,9 @@ func (s *service) listObjects(ctx context.Context, t target, op s3api.ListObject
 }
 
 // listVersions lists every object as its version "null": stores are used without versions.
-func (s *service) listVersions(ctx context.Context, t target, op s3api.ListObjectVersions) (*s3api.Response, error) {
+func (s *service) listVersions(ctx context.Context, x *exchange, t target, op s3api.ListObjectVersions) (*s3api.Response, error) {
 	req := upstream.ListRequest{Prefix: op.Prefix, Delimiter: op.Delimiter, StartAfter: op.KeyMarker, MaxKeys: op.MaxKeys}
-	res, _, err := s.listPage(ctx, t, req)
+	res, _, err := s.listPage(ctx, x, t, req)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *service) listVersions(ctx context.Context, t target, op s3api.ListObjec
 
 // listPage asks the store for one page in the client's terms: req's prefix and marker are the
 // client's, and so are the keys of the result. next is the store's token.
-func (s *service) listPage(ctx context.Context, t target, req upstream.ListRequest) (s3api.ListResult, string, error) {
+func (s *service) listPage(ctx context.Context, x *exchange, t target, req upstream.ListRequest) (s3api.ListResult, string, error) {
 	if req.MaxKeys == 0 {
 		_, err := t.store.StatBucket(ctx, t.bucket)
 		return s3api.ListResult{}, "", err
@@ -90,13 +90,7 @@ func (s *service) listPage(ctx context.Context, t target, req upstream.ListReque
 		return s3api.ListResult{}, "", err
 	}
 	s.learner.listed(t, token, page.Objects)
-	if s.ahead != nil {
-		keys := make([]string, 0, len(page.Objects))
-		for _, o := range page.Objects {
-			keys = append(keys, o.Key)
-		}
-		s.ahead.Listed(t.store.Name(), t.bucket, keys)
-	}
+	s.listed(x, t, page.Objects, req.Token == "" && req.StartAfter == "")
 	res := s3api.ListResult{Truncated: page.Next != "", Objects: make([]s3api.ListedKey, 0, len(page.Objects))}
 	for _, o := range page.Objects {
 		res.Objects = append(res.Objects, s3api.ListedKey{Key: t.clientKey(o.Key), Attrs: o.Attrs})

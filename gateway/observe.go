@@ -8,6 +8,7 @@ import (
 	"unistore/cache"
 	"unistore/prefetch"
 	"unistore/s3api"
+	"unistore/upstream"
 )
 
 // observe tells the prefetcher of a read that is about to begin. nil: it is not to know.
@@ -15,10 +16,7 @@ func (s *service) observe(x *exchange, t target, op s3api.GetObject, l learned, 
 	if s.ahead == nil || mode.noStore || mode.onlyCached || l.stale {
 		return nil
 	}
-	of := prefetch.Target{
-		Key: t.cacheKey(op.Key), ETag: l.attrs.ETag, Size: l.attrs.Size,
-		Fetch: s.fetcher(t, op.Key, l.attrs.ETag, true),
-	}
+	of := s.targetOf(t, op.Key, l.attrs)
 	if len(x.wants.ranges)+len(x.wants.next) > 0 {
 		s.hinted(x, of)
 	}
@@ -29,12 +27,38 @@ func (s *service) observe(x *exchange, t target, op s3api.GetObject, l learned, 
 		Target: of,
 		Range:  rng, Open: from || op.Range.IsAll(), Query: x.query, Hint: x.hints,
 		Sibling: func(ctx context.Context, key string) (prefetch.Target, error) {
-			return s.prefetchTarget(ctx, t, t.clientKey(key))
+			return s.guessTarget(ctx, t, t.clientKey(key))
 		},
 		Quiet:   s.queries.Ready(x.query),
 		Columns: columns && (tail || rng.End() == l.attrs.Size),
 	})
 }
+
+// listed tells the prefetcher of a page that a client has listed. Who lists files in columns is about to read the footers of
+// the first ones. begin: it is the first page.
+func (s *service) listed(x *exchange, t target, page []upstream.ListedObject, begin bool) {
+	if s.ahead == nil {
+		return
+	}
+	keys := make([]string, 0, len(page))
+	var first []prefetch.Target
+	for _, o := range page {
+		keys = append(keys, o.Key)
+		if len(first) < listedFooters && prefetch.IsColumnar(o.Key) && o.ETag != "" && o.Size > 0 {
+			first = append(first, s.targetOf(t, t.clientKey(o.Key), o.Attrs))
+		}
+	}
+	s.ahead.Listed(t.store.Name(), t.bucket, keys)
+	if !begin || t.route.Freshness.Revalidate || s.queries.Ready(x.query) {
+		return
+	}
+	for _, of := range first {
+		s.ahead.Footer(of)
+	}
+}
+
+// listedFooters is of how many files of a page the footers are fetched.
+const listedFooters = 4
 
 // hasColumns reports whether a key is that of a file in columns, by its name.
 func hasColumns(key string) bool {

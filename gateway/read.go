@@ -110,16 +110,25 @@ func (s *service) attributes(ctx context.Context, x *exchange, t target, key str
 
 // fetcher reads one version for the cache: anything else than that version is cache.ErrChanged, and what is known of
 // the object is dropped then. So nobody is served the cached part of a version that is known to be gone.
+// Of a version that only a listing has told of, the first answer teaches the headers, too.
 // background: for nobody who waits.
 func (s *service) fetcher(t target, key, etag string, background bool) cache.FetchFunc {
 	return func(ctx context.Context, r byterange.Range) (io.ReadCloser, error) {
-		stream, err := t.open(ctx, key, upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag}, background)
+		opts := upstream.OpenOptions{Range: byterange.Of(r), IfMatch: etag}
+		known, ok := s.cache.Stat(t.cacheKey(key))
+		bare := ok && known.Attrs.ETag == etag && !known.Attrs.HeadersKnown
+		opts.Checksums = bare
+		token := s.cache.Begin(t.cacheKey(key))
+		stream, err := t.open(ctx, key, opts, background)
 		if err == nil && (stream.Attrs.ETag != etag || stream.Range != r) {
 			stream.Body.Close()
 			err = upstream.Errorf(upstream.Changed, "Open", "another version came back")
 		}
 		switch {
 		case err == nil:
+			if bare {
+				s.cache.Learn(t.cacheKey(key), token, stream.Attrs)
+			}
 			return t.fetching(stream.Body), nil
 		case errors.Is(err, upstream.Changed), errors.Is(err, upstream.NotExist), errors.Is(err, upstream.RangeError):
 			ck := t.cacheKey(key)

@@ -175,9 +175,9 @@ func (s *service) dispatch(ctx context.Context, x *exchange, t target) (*s3api.R
 	case s3api.DeleteObjects:
 		return s.deleteObjects(ctx, x, t)
 	case s3api.ListObjects:
-		return s.listObjects(ctx, t, op)
+		return s.listObjects(ctx, x, t, op)
 	case s3api.ListObjectVersions:
-		return s.listVersions(ctx, t, op)
+		return s.listVersions(ctx, x, t, op)
 	default:
 		return s.dispatchRare(ctx, x, t)
 	}

@@ -22,7 +22,7 @@ const (
 	dirBytes    = 32 << 20 // that the keys of all directories take
 	maxDirKeys  = 10_000
 	tailBytes   = 64 << 20 // of footers beyond firstTail that are fetched and read side by side
-	maxSiblings = 4        // files ahead of the one that is read
+	maxSiblings = 8        // files ahead of the one that is read
 )
 
 // columnar is what is known of files in columns. Guarded by Prefetcher.mu.
@@ -123,6 +123,21 @@ func (p *Prefetcher) layoutLocked(t Target, now time.Time) *columns.Layout {
 		p.keepLayoutLocked(id, nil, now)
 	}
 	return l
+}
+
+// Footer fetches the end of a file in columns that is perhaps read soon, and reads its layout, unless that is known or the
+// store has enough to do. It does not wait.
+func (p *Prefetcher) Footer(t Target) {
+	if p == nil {
+		return
+	}
+	now := p.cfg.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.mu.sched.linkOf(t.link())
+	if l.allows(ClassSpeculative, min(t.Size, firstTail), l.running, now) {
+		p.layoutLocked(t, now)
+	}
 }
 
 // keepLayoutLocked remembers the layout of a version; nil: there is none to be had.
