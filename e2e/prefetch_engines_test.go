@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -56,22 +57,34 @@ func TestEnginesReadFewColumns(t *testing.T) {
 			}
 			off.operate("cache", "drop", "--bucket", "lake")
 			g.operate("cache", "drop", "--bucket", "lake")
+			waited := func(g *gatewayProcess) float64 {
+				return g.metric("unistore_first_byte_seconds_sum", `operation="GetObject"`)
+			}
+			waits := [2]float64{waited(off), waited(g)}
 			wasted := g.metric("unistore_prefetch_bytes_total", `outcome="wasted"`)
 			issued := g.metric("unistore_prefetch_bytes_total", `outcome="issued"`)
 			without, with := ask(off), ask(g)
+			waits = [2]float64{waited(off) - waits[0], waited(g) - waits[1]}
 			issued = g.metric("unistore_prefetch_bytes_total", `outcome="issued"`) - issued
 			g.operate("cache", "drop", "--bucket", "lake")
 			wasted = g.metric("unistore_prefetch_bytes_total", `outcome="wasted"`) - wasted
-			g.operate("warm", "s3://lake/wide/", "--query", fmt.Sprintf("%s-%d", engine, n), "--wait")
-			before := opens()
-			registered := ask(g)
-			warm := ask(g)
-			if asked := opens() - before; asked != 0 {
-				t.Errorf("%s %d: %v requests for data of a registered query", engine, n, asked)
+			var registered, warm []float64
+			answers := []engineAnswer{with}
+			for round := range count(1, 5) { // each is so short that one alone says little
+				g.operate("cache", "drop", "--bucket", "lake")
+				g.operate("warm", "s3://lake/wide/", "--query", fmt.Sprintf("%s-%d-%d", engine, n, round), "--wait")
+				before := opens()
+				first, again := ask(g), ask(g)
+				if asked := opens() - before; asked != 0 {
+					t.Errorf("%s %d: %v requests for data of a registered query", engine, n, asked)
+				}
+				registered, warm = append(registered, first.Seconds), append(warm, again.Seconds)
+				answers = append(answers, first, again)
 			}
-			t.Logf("%s query %d: cold without %.2f s, cold with %.2f s (%.1f x), registered %.2f s, warm %.2f s; ahead %.1f MB, wasted %.1f MB (%.1f %%)",
-				engine, n, without.Seconds, with.Seconds, without.Seconds/with.Seconds, registered.Seconds, warm.Seconds, issued/1e6, wasted/1e6, 100*wasted/max(issued, 1))
-			for _, other := range []engineAnswer{with, registered, warm} {
+			t.Logf("%s query %d: cold without %.2f s, cold with %.2f s (%.1f x), registered %.3f s, warm %.3f s (%.2f x); requests waited %.2f s without, %.2f s with; ahead %.1f MB, wasted %.1f MB (%.1f %%)",
+				engine, n, without.Seconds, with.Seconds, without.Seconds/with.Seconds, median(registered), median(warm), median(registered)/median(warm),
+				waits[0], waits[1], issued/1e6, wasted/1e6, 100*wasted/max(issued, 1))
+			for _, other := range answers {
 				if fmt.Sprint(other.Answer) != fmt.Sprint(without.Answer) {
 					t.Errorf("%s %d: %v, want %v", engine, n, other.Answer, without.Answer)
 				}
@@ -82,4 +95,10 @@ func TestEnginesReadFewColumns(t *testing.T) {
 	if total == 0 {
 		t.Error("nothing was fetched ahead")
 	}
+}
+
+// median of at least one number.
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
