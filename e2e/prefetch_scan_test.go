@@ -62,41 +62,53 @@ func TestSequentialScanAhead(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, enabled := range []bool{true, false} {
-		g := startWith(t, setup{
-			upstreams: upstreamYAML(t, "local", dir), freshness: "immutable",
-			extra: fmt.Sprintf("prefetch: {enabled: %v}\n", enabled),
-		})
-		if enabled {
-			createBucket(t, g.client(), "lake")
-			sparse(t, filepath.Join(dir, "objects"), "lake", 1, size)
-		}
-		for _, latency := range latencies {
+		for i, latency := range latencies { // a gateway for each: none has the estimates of another store
+			g := startWith(t, setup{
+				upstreams: upstreamYAML(t, "local", dir), freshness: "immutable",
+				extra: fmt.Sprintf("prefetch: {enabled: %v}\n", enabled),
+			})
+			if enabled && i == 0 {
+				createBucket(t, g.client(), "lake")
+				sparse(t, filepath.Join(dir, "objects"), "lake", 1, size)
+			}
+			g.fault("upstream.latency", fmt.Sprintf("delay=%v", latency))
+			g.fault("upstream.bandwidth", fmt.Sprintf("rate=%.0f", rate), fmt.Sprintf("total=%.0f", total))
 			for _, step := range steps {
 				g.operate("cache", "drop", "--bucket", "lake")
-				g.fault("upstream.latency", fmt.Sprintf("delay=%v", latency))
-				g.fault("upstream.bandwidth", fmt.Sprintf("rate=%.0f", rate), fmt.Sprintf("total=%.0f", total))
-				before, beforeAhead := g.metric("unistore_upstream_bytes_total", `direction="in"`), g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`)
-				part := size
-				if !enabled { // a range after the other: more of them tell no more
-					part = min(size, 64<<20)
-				}
-				s := scan(t, g.presigned("lake", "object-0"), part, step)
-				g.clearFaults()
-				fetched := g.metric("unistore_upstream_bytes_total", `direction="in"`) - before
-				ahead := g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`) - beforeAhead
-				speed := float64(part) / s.took.Seconds()
-				t.Logf("ahead=%v ttfb=%v step=%dMiB: %.0f MB/s = %.2f of the limit, stalled %.0f %%, fetched ahead %.0f %%, window %.0f MiB",
-					enabled, latency, step>>20, speed/1e6, speed/total, 100*s.stalled.Seconds()/s.took.Seconds(),
-					100*ahead/float64(size), g.metric("unistore_prefetch_window_bytes")/(1<<20))
-				if fetched > 1.01*float64(part) {
-					t.Errorf("%.0f bytes fetched of %d", fetched, part)
-				}
-				if enabled && ahead < 0.8*float64(size) || !enabled && ahead > 0 {
-					t.Errorf("%.0f of %d bytes fetched ahead", ahead, size)
-				}
+				scanAhead(t, g, aheadScan{enabled, latency, size, step, total})
 			}
+			g.stop(15)
 		}
-		g.stop(15)
+	}
+}
+
+// aheadScan is a cold scan of an object of size bytes in ranges of step, through a store of total bytes a second.
+type aheadScan struct {
+	enabled    bool
+	latency    time.Duration
+	size, step int64
+	total      float64
+}
+
+func scanAhead(t *testing.T, g *gatewayProcess, a aheadScan) {
+	t.Helper()
+	before, beforeAhead := g.metric("unistore_upstream_bytes_total", `direction="in"`), g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`)
+	part := a.size
+	if !a.enabled { // a range after the other: more of them tell no more
+		part = min(a.size, 64<<20)
+	}
+	s := scan(t, g.presigned("lake", "object-0"), part, a.step)
+	fetched := g.metric("unistore_upstream_bytes_total", `direction="in"`) - before
+	ahead := g.metric("unistore_cache_fill_bytes_total", `cause="sequential"`) - beforeAhead
+	speed := float64(part) / s.took.Seconds()
+	t.Logf("ahead=%v ttfb=%v step=%dMiB: %.0f MB/s = %.2f of the limit, stalled %.0f %%, fetched ahead %.0f %%, window %.0f MiB",
+		a.enabled, a.latency, a.step>>20, speed/1e6, speed/a.total, 100*s.stalled.Seconds()/s.took.Seconds(),
+		100*ahead/float64(a.size), g.metric("unistore_prefetch_window_bytes")/(1<<20))
+	if fetched > 1.01*float64(part) {
+		t.Errorf("%.0f bytes fetched of %d", fetched, part)
+	}
+	if a.enabled && ahead < 0.8*float64(a.size) || !a.enabled && ahead > 0 {
+		t.Errorf("%.0f of %d bytes fetched ahead", ahead, a.size)
 	}
 }
 
