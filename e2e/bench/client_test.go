@@ -5,12 +5,15 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/xml"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,6 +26,7 @@ type client struct {
 	endpoint
 	http  *http.Client
 	admin string // host and port of the admin listener, of a gateway where it is needed
+	sums  bool   // bodies are sent with their CRC32, as SDKs do by default over plain HTTP: in a header
 }
 
 func newClient(e endpoint) *client {
@@ -56,6 +60,10 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader, 
 	req.ContentLength = size
 	if ranges != "" {
 		req.Header.Set("Range", ranges)
+	}
+	if c.sums && size > 0 && method == http.MethodPut {
+		req.Header.Set("X-Amz-Checksum-Crc32", sumOf(size))
+		req.Header.Set("X-Amz-Sdk-Checksum-Algorithm", "CRC32")
 	}
 	const payload = "UNSIGNED-PAYLOAD"
 	req.Header.Set("X-Amz-Content-Sha256", payload)
@@ -98,6 +106,20 @@ func noiseOf(size int64) io.Reader {
 		all = append(all, bytes.NewReader(noise[:min(size, int64(len(noise)))]))
 	}
 	return io.MultiReader(all...)
+}
+
+// sums are the CRC32 sums of noise bodies that were sent, by size.
+var sums sync.Map
+
+func sumOf(size int64) string {
+	if known, ok := sums.Load(size); ok {
+		return known.(string)
+	}
+	h := crc32.NewIEEE()
+	_, _ = io.Copy(h, noiseOf(size))
+	sum := base64.StdEncoding.EncodeToString(h.Sum(nil))
+	sums.Store(size, sum)
+	return sum
 }
 
 // put writes an object with one PUT.

@@ -24,19 +24,23 @@ func BenchmarkMultipart(b *testing.B) {
 	})
 }
 
-// writes compares what write does through the gateway with the same to the store itself, for every store and setting.
+// writes compares what write does through the gateway with the same to the store itself, for every store, setting and kind of
+// body.
 func writes(b *testing.B, name string, size int64, write func(ctx context.Context, c *client, path string) error) {
 	b.Helper()
 	for _, s := range settings {
-		for kind := range kinds {
-			b.Run(kind+"/"+string(s), func(b *testing.B) {
-				p := sides(b, kind, s)
-				for b.Loop() {
-					compare(b, p.process, p.store, &Result{Name: name + ", " + string(s), Rival: kind, Target: .95}, size,
-						func() error { return write(b.Context(), p.gateway, "/bench/through") },
-						func() error { return write(b.Context(), p.other, "/bench/direct") })
-				}
-			})
+		for _, body := range []string{"plain", "crc32"} {
+			for kind := range kinds {
+				b.Run(kind+"/"+string(s)+"/"+body, func(b *testing.B) {
+					p := sides(b, kind, s)
+					p.gateway.sums, p.other.sums = body == "crc32", body == "crc32"
+					for b.Loop() {
+						compare(b, p.process, p.store, &Result{Name: name + ", " + body + ", " + string(s), Rival: kind, Target: .95}, size,
+							func() error { return write(b.Context(), p.gateway, "/bench/through") },
+							func() error { return write(b.Context(), p.other, "/bench/direct") })
+					}
+				})
+			}
 		}
 	}
 }
