@@ -120,10 +120,10 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	takeAll()
 	e.read("k", 0, blocks*blockLen) // by closing idle files
-	e.read("j", 0, blocks*blockLen)
 	if n := e.errorCount(kindHandles); n != 0 {
 		t.Errorf("%d reads found no descriptor", n)
 	}
+	e.read("j", 0, blocks*blockLen) // fills have files in use, how many depends on the machine: these may find none
 	e.c.handles.reset()
 	takeAll()
 	for i := range int64(blocks) {
