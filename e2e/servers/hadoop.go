@@ -353,23 +353,17 @@ func (d *Daemon) start() error {
 // Kill ends the JVM by SIGKILL and waits for it.
 func (d *Daemon) Kill() { d.end(syscall.SIGKILL) }
 
-// Pause stops the JVM in its tracks; Resume lets it go on.
-func (d *Daemon) Pause() { d.signal(syscall.SIGSTOP) }
+// Pause stops the JVM in its tracks, and returns when every thread stands still.
+func (d *Daemon) Pause() { d.process.pause() }
 
 // Resume lets a paused JVM go on.
-func (d *Daemon) Resume() { d.signal(syscall.SIGCONT) }
-
-func (d *Daemon) signal(sig syscall.Signal) {
-	if d.process != nil {
-		_ = d.process.cmd.Process.Signal(sig) // it may have ended
-	}
-}
+func (d *Daemon) Resume() { d.process.signal(syscall.SIGCONT) }
 
 func (d *Daemon) end(sig syscall.Signal) {
 	if d.process == nil {
 		return
 	}
-	_ = d.process.cmd.Process.Signal(sig)
+	d.process.signal(sig)
 	<-d.process.ended
 	d.process = nil
 }

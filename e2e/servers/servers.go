@@ -149,42 +149,10 @@ func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 // Pause stops the server in its tracks (SIGSTOP): connections are accepted by the kernel and get no answer. It
 // returns when every thread stands still.
-func (s *Server) Pause() {
-	s.signal(syscall.SIGSTOP)
-	for deadline := time.Now().Add(stopIn); !s.stopped() && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-}
-
-// stopped reports whether all threads of the process are in state T (proc_pid_stat(5)).
-func (s *Server) stopped() bool {
-	if s.process == nil {
-		return true
-	}
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.process.cmd.Process.Pid))
-	if err != nil {
-		return false
-	}
-	for _, file := range threads {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue // the thread has ended
-		}
-		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
-			return false
-		}
-	}
-	return true
-}
+func (s *Server) Pause() { s.process.pause() }
 
 // Resume lets a paused server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	if s.process != nil {
-		_ = s.process.cmd.Process.Signal(sig) // it may have ended
-	}
-}
+func (s *Server) Resume() { s.process.signal(syscall.SIGCONT) }
 
 func (s *Server) end(sig syscall.Signal) {
 	p := s.process
@@ -192,8 +160,8 @@ func (s *Server) end(sig syscall.Signal) {
 		return
 	}
 	s.process = nil
-	_ = p.cmd.Process.Signal(syscall.SIGCONT) // a paused one would not see the other signal
-	_ = p.cmd.Process.Signal(sig)
+	p.signal(syscall.SIGCONT) // a paused one would not see the other signal
+	p.signal(sig)
 	select {
 	case <-p.ended:
 	case <-time.After(stopIn):
@@ -277,6 +245,42 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 		close(p.ended)
 	}()
 	return p, <-started
+}
+
+// signal sends sig to a process that runs; one that has ended or never began (nil) gets none.
+func (p *process) signal(sig syscall.Signal) {
+	if p != nil {
+		_ = p.cmd.Process.Signal(sig) // it may have ended
+	}
+}
+
+// pause stops the process and returns when every thread stands still, or after stopIn.
+func (p *process) pause() {
+	p.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(stopIn); !p.stopped() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stopped reports whether all threads of the process are in state T (proc_pid_stat(5)).
+func (p *process) stopped() bool {
+	if p == nil {
+		return true
+	}
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return false
+	}
+	for _, file := range threads {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 // tail keeps the last keepLog bytes written to it.
