@@ -76,7 +76,7 @@ func TestColumnarIsBoundedInBytes(t *testing.T) {
 		p.mu.Lock()
 		p.keepLayoutLocked(versionKey{target.Key, target.ETag}, l, epoch.Add(time.Duration(i)*time.Second))
 		s := p.streamLocked(Read{Target: target, Query: "q"}, epoch)
-		s.file = newColumnFile(l)
+		s.file = newColumnFile("a.parquet", l)
 		p.mu.Unlock()
 	}
 	p.mu.Lock()

@@ -24,6 +24,7 @@ type columnUse struct {
 	most    int         // the largest of reads
 	seen    int64       // bytes of the chunks that were read
 	pending int64       // bytes of chunks that are wanted and were not read yet
+	file    string      // the key of the file that was read last
 }
 
 // restart begins a new pass.
@@ -45,6 +46,7 @@ func (u *columnUse) columns() (list []int) {
 
 // columnFile is what one query has read, and what is wanted for it, of one version in columns.
 type columnFile struct {
+	key    string
 	layout *columns.Layout // nil: others needed its room; it is set again before each use
 	read   map[chunkID]bool
 	wanted map[chunkID]bool
@@ -56,8 +58,8 @@ type columnFile struct {
 
 type chunkID struct{ group, column int }
 
-func newColumnFile(l *columns.Layout) *columnFile {
-	f := &columnFile{layout: l}
+func newColumnFile(key string, l *columns.Layout) *columnFile {
+	f := &columnFile{key: key, layout: l}
 	f.follow(0)
 	return f
 }
@@ -65,15 +67,16 @@ func newColumnFile(l *columns.Layout) *columnFile {
 // follow forgets what was read and wanted before pass.
 func (f *columnFile) follow(pass int) {
 	if f.read == nil || f.pass != pass {
-		*f = columnFile{layout: f.layout, read: map[chunkID]bool{}, wanted: map[chunkID]bool{}, groups: map[int]bool{}, pass: pass}
+		*f = columnFile{key: f.key, layout: f.layout, read: map[chunkID]bool{}, wanted: map[chunkID]bool{}, groups: map[int]bool{}, pass: pass}
 	}
 }
 
 // anew reports whether a read of columns from off on shows that a new pass has begun: a chunk from its beginning once more, or a
-// column that was not among those of several row groups.
+// column that was not among those of several row groups, or of the files behind this one.
 func (f *columnFile) anew(group int, list []int, off int64, u *columnUse) bool {
+	known := u.groups >= 2 || u.groups > 0 && f.key < u.file
 	return slices.ContainsFunc(list, func(c int) bool {
-		return f.read[chunkID{group, c}] && off <= f.layout.Groups[group][c].Off || u.reads[c] == 0 && u.groups >= 2
+		return f.read[chunkID{group, c}] && off <= f.layout.Groups[group][c].Off || u.reads[c] == 0 && known
 	})
 }
 
@@ -91,7 +94,7 @@ func (f *columnFile) touch(off, n int64, u *columnUse) (group int, ok bool) {
 	if len(f.groups) > 0 && group > f.last+1 {
 		f.skips++
 	}
-	f.last = group
+	f.last, u.file = group, f.key
 	if !f.groups[group] {
 		f.groups[group] = true
 		u.groups++

@@ -228,7 +228,7 @@ func (p *Prefetcher) columnsLocked(s *stream, r Read, now time.Time) (wants []Wa
 		return nil, false
 	}
 	if s.file == nil {
-		s.file = newColumnFile(l)
+		s.file = newColumnFile(r.Target.Key.Key, l)
 	}
 	s.file.layout = l
 	s.detector.Columnar()
@@ -297,7 +297,7 @@ func (p *Prefetcher) prepare(ctx context.Context, u *useEntry, r Read, key strin
 	p.keepLayoutLocked(versionKey{t.Key, t.ETag}, l, now)
 	s := p.streamLocked(Read{Target: t, Query: r.Query}, now)
 	if s.file == nil {
-		s.file = newColumnFile(l)
+		s.file = newColumnFile(key, l)
 	}
 	s.file.layout = l
 	if p.mu.columnar.uses[useKey{r.Query, dirOf(t.Key), l.Schema}] != u {

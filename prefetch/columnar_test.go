@@ -28,7 +28,7 @@ func grid(groups, cols int) *columns.Layout {
 
 func TestColumnsAreLearned(t *testing.T) {
 	l := grid(5, 50)
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	read := func(group, column int) {
 		t.Helper()
 		c := l.Groups[group][column]
@@ -64,7 +64,7 @@ func TestColumnsAreLearned(t *testing.T) {
 	}
 
 	// Another file with the same columns: all that is known of them at once.
-	other := newColumnFile(l)
+	other := newColumnFile("b.parquet", l)
 	out, left := other.ahead(u, 0, 3*mib)
 	if got, want := show(out), "col:"+at(0, 3)+"+2M col:"+at(1, 3)+"+1M"; got != want || left != 0 {
 		t.Errorf("beside it: %q, %d left", got, left)
@@ -74,7 +74,7 @@ func TestColumnsAreLearned(t *testing.T) {
 // The same access key's next query: other columns, or the same again.
 func TestNextQueryIsLearnedAnew(t *testing.T) {
 	l := grid(4, 4)
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	for g := range 4 {
 		f.touch(l.Groups[g][1].Off, mib, u)
 	}
@@ -98,10 +98,30 @@ func TestNextQueryIsLearnedAnew(t *testing.T) {
 	}
 }
 
+// A pass that began in the last row group, since that was read twice, ends where the next query begins: in an earlier file.
+func TestNextQueryBeginsInAnEarlierFile(t *testing.T) {
+	l := grid(4, 4)
+	first, last := newColumnFile("a.parquet", l), newColumnFile("b.parquet", l)
+	u := &columnUse{reads: map[int]int{}}
+	last.touch(l.Groups[3][1].Off, mib, u)
+	last.touch(l.Groups[3][2].Off, mib, u)
+	if u.pass != 0 {
+		t.Fatalf("in one row group: %+v", u)
+	}
+	first.touch(l.Groups[0][3].Off, mib, u)
+	if u.pass != 1 || u.wants(1) || u.wants(2) || !u.wants(3) {
+		t.Errorf("in an earlier file: %+v", u)
+	}
+	last.touch(l.Groups[0][2].Off, mib, u)
+	if u.pass != 1 || !u.wants(2) || !u.wants(3) {
+		t.Errorf("in a later file: %+v", u)
+	}
+}
+
 // A column that was read once is not wanted for ever.
 func TestRareColumnsAreForgotten(t *testing.T) {
 	l := grid(10, 4)
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	f.touch(l.Groups[0][0].Off, mib, u)
 	for g := range 4 {
 		f.touch(l.Groups[g][2].Off, mib, u)
@@ -114,7 +134,7 @@ func TestRareColumnsAreForgotten(t *testing.T) {
 // Who leaves row groups out gets only what he is at.
 func TestSkippedRowGroups(t *testing.T) {
 	l := grid(20, 3)
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	for _, g := range []int{0, 5, 10} {
 		for c := range 2 {
 			f.touch(l.Groups[g][c].Off, mib, u)
@@ -132,7 +152,7 @@ func TestSearchEndsWhereNothingFits(t *testing.T) {
 	for g := range l.Groups {
 		l.Groups[g][2].Len = 1
 	}
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	for c := range 3 {
 		f.touch(l.Groups[0][c].Off, l.Groups[0][c].Len, u)
 	}
@@ -145,7 +165,7 @@ func TestSearchEndsWhereNothingFits(t *testing.T) {
 // What is wanted already is looked at only so far.
 func TestSearchIsBounded(t *testing.T) {
 	l := grid(3*maxLooks, 1)
-	f, u := newColumnFile(l), &columnUse{reads: map[int]int{}}
+	f, u := newColumnFile("a.parquet", l), &columnUse{reads: map[int]int{}}
 	f.touch(l.Groups[0][0].Off, mib, u)
 	f.ahead(u, 0, 1<<40)
 	f.ahead(u, 0, 1<<40)
